@@ -1,0 +1,64 @@
+//! The only place that reads the system's time.
+//!
+//! Everything else is handed a [`Clock`] or a `now`. A test moves a manual clock by hand; waiters registered with
+//! [`Clock::sleep_until`] on the system clock use the runtime's timer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::event::Timestamp;
+
+/// Tells the time: the system's, or one that is moved by hand.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    manual_micros: Option<Arc<AtomicI64>>,
+}
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// A clock that stands still until [`Clock::advance`] moves it.
+    pub fn manual(start: Timestamp) -> Self {
+        Self { manual_micros: Some(Arc::new(AtomicI64::new(start.as_micros()))) }
+    }
+
+    /// The present instant.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    pub fn now(&self) -> Timestamp {
+        match &self.manual_micros {
+            Some(micros) => Timestamp::from_micros(micros.load(Ordering::Acquire)),
+            None => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                Timestamp::from_micros(since.as_micros() as i64)
+            }
+        }
+    }
+
+    /// Moves a manual clock; does nothing to the system's.
+    pub fn advance(&self, by: Duration) {
+        if let Some(micros) = &self.manual_micros {
+            micros.fetch_add(by.as_micros() as i64, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Measures how long something took, on the monotonic clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts it.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since the start.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}

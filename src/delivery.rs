@@ -1,0 +1,126 @@
+//! Deliveries: the durable form of a decision that leaves the house.
+//!
+//! A delivery is rendered once, in the commit that makes its decision durable, and kept as bytes, so that every
+//! retry is byte-identical. Its id is a function of incident, sequence and sink, stable over retries and restarts.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::event::Timestamp;
+use crate::identity::IncidentId;
+
+/// What happened to an incident, as sinks are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It was opened.
+    Opened,
+    /// Something about it changed: severity, title, an alert's state.
+    Updated,
+    /// Further alerts were linked to it.
+    Linked,
+    /// A level was told.
+    Escalated,
+    /// Somebody took it.
+    Acknowledged,
+    /// All clear, or a person said so.
+    Resolved,
+    /// It came back within its window.
+    Reopened,
+    /// It is final.
+    Closed,
+}
+
+impl Action {
+    /// Every action, in the order of its byte in the store.
+    pub const ALL: [Action; 8] = [
+        Action::Opened,
+        Action::Updated,
+        Action::Linked,
+        Action::Escalated,
+        Action::Acknowledged,
+        Action::Resolved,
+        Action::Reopened,
+        Action::Closed,
+    ];
+
+    /// The public name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Action::Opened => "opened",
+            Action::Updated => "updated",
+            Action::Linked => "linked",
+            Action::Escalated => "escalated",
+            Action::Acknowledged => "acknowledged",
+            Action::Resolved => "resolved",
+            Action::Reopened => "reopened",
+            Action::Closed => "closed",
+        }
+    }
+
+    /// Reads the public name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == name)
+    }
+
+    /// Whether several of these in a row fold into the newest while a sink is behind.
+    pub const fn folds(self) -> bool {
+        matches!(self, Action::Updated | Action::Linked)
+    }
+}
+
+/// One message for one sink.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    /// The configured name of the sink.
+    pub sink: Arc<str>,
+    /// The incident it tells of.
+    pub incident: IncidentId,
+    /// The number of the decision within the incident; rises, with gaps where decisions were folded.
+    pub sequence: u64,
+    /// What happened.
+    pub action: Action,
+    /// The document, rendered: one JSON object, no line break.
+    pub body: Vec<u8>,
+    /// When the decision was taken.
+    pub created_at: Timestamp,
+}
+
+impl Delivery {
+    /// The id that a receiver can use to drop repeats: `INC-…-<sequence>-<sink>`. Never contains a dot.
+    pub fn id(&self) -> String {
+        delivery_id(self.incident, self.sequence, &self.sink)
+    }
+}
+
+/// See [`Delivery::id`].
+pub fn delivery_id(incident: IncidentId, sequence: u64, sink: &str) -> String {
+    format!("{incident}-{sequence}-{sink}")
+}
+
+/// What a delivery's body says (contract, section 6).
+#[derive(Serialize)]
+pub struct Document<'a, I: Serialize> {
+    /// See [`Delivery::id`].
+    pub delivery_id: &'a str,
+    /// The incident.
+    pub incident_id: IncidentId,
+    /// The number of the decision within the incident.
+    pub sequence: u64,
+    /// What happened.
+    pub action: Action,
+    /// Why, machine-readable.
+    pub reason: &'a str,
+    /// When the decision was taken.
+    pub occurred_at: Timestamp,
+    /// The incident as it then was.
+    pub incident: &'a I,
+}
+
+impl<I: Serialize> Document<'_, I> {
+    /// The document as one line of JSON.
+    pub fn render(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings, numbers and maps with string keys always serialise")
+    }
+}

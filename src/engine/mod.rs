@@ -1,0 +1,3 @@
+//! The decisions (being written).
+pub mod decision;
+pub mod incident;

@@ -1,0 +1,3 @@
+//! (being written)
+/// Placeholder.
+pub type RawCodec = tonic_prost::ProstCodec<Vec<u8>, Vec<u8>>;

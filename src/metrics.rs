@@ -1,0 +1,322 @@
+//! Every metric of the daemon: declared here, handed around as one [`Metrics`] value, rendered for Prometheus.
+//!
+//! There is no process-wide recorder, so several daemons run in one test process. Labels come from closed sets and
+//! from configured names (sources, sinks, topics), never from events. Counters are moved once per batch.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+/// Outcomes of an event, in the order of the engine's `Outcome`.
+pub const VERDICTS: [&str; 10] = [
+    "opened", "linked", "updated", "resolved", "duplicate", "suppressed", "pending", "recorded", "stale", "rejected",
+];
+
+const SECONDS: [f64; 14] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+const COMMIT_EVENTS: [f64; 9] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0];
+
+const METADATA: Metadata<'static> = Metadata::new("incidentd", Level::INFO, Some("incidentd"));
+
+/// All metrics. Cheap to share by `Arc`.
+pub struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    received: DashMap<Arc<str>, Counter>,
+    received_sum: AtomicU64,
+    verdicts: [Counter; 10],
+    verdict_sum: AtomicU64,
+    in_flight_now: AtomicI64,
+    in_flight: Gauge,
+    process: Mutex<metrics_process::Collector>,
+    /// Received → decided.
+    pub decision_seconds: Histogram,
+    /// One transaction, sync included.
+    pub commit_seconds: Histogram,
+    /// Events made durable by one transaction.
+    pub commit_events: Histogram,
+    /// Commits that failed and were tried again.
+    pub commit_failures: Counter,
+    /// Journal bytes written.
+    pub journal_bytes: Counter,
+    /// 1 when the last reload was accepted.
+    pub reload_successful: Gauge,
+    /// When the last accepted reload happened.
+    pub reload_timestamp: Gauge,
+    /// Requests refused because the queues were full.
+    pub overloads: Counter,
+    /// Events whose time lay outside the sane range.
+    pub clamped: Counter,
+    /// Producer ids dropped early because the dedup horizon was full.
+    pub dedup_overflow: Counter,
+    /// Bytes of hot state, by estimate.
+    pub state_bytes: Gauge,
+}
+
+/// What went against a law of the engine. Stays 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invariant {
+    /// Received = verdicts + in flight.
+    Conservation,
+    /// At most one open incident per rule and key.
+    OneOpenIncident,
+    /// What the engine wrote can be read back.
+    Journal,
+}
+
+impl Invariant {
+    /// The metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Invariant::Conservation => "conservation",
+            Invariant::OneOpenIncident => "one_open_incident",
+            Invariant::Journal => "journal",
+        }
+    }
+}
+
+impl Metrics {
+    /// A fresh registry with every metric described and every closed label set at zero.
+    pub fn new() -> Arc<Self> {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Full("incidentd_commit_events".to_owned()), &COMMIT_EVENTS)
+            })
+            .expect("the buckets are not empty")
+            .build_recorder();
+        describe(&recorder);
+        let counter = |name, labels| recorder.register_counter(&Key::from_parts(name, labels), &METADATA);
+        let gauge = |name| recorder.register_gauge(&Key::from_name(name), &METADATA);
+        let histogram = |name| recorder.register_histogram(&Key::from_name(name), &METADATA);
+        let plain = |name| counter(name, Vec::<Label>::new());
+        let verdicts = VERDICTS.map(|verdict| counter("incidentd_events_total", vec![Label::new("verdict", verdict)]));
+        for invariant in [Invariant::Conservation, Invariant::OneOpenIncident, Invariant::Journal] {
+            counter("incidentd_invariant_violations_total", vec![Label::new("invariant", invariant.as_str())]).absolute(0);
+        }
+        let version = vec![Label::new("version", env!("CARGO_PKG_VERSION"))];
+        recorder.register_gauge(&Key::from_parts("incidentd_build_info", version), &METADATA).set(1.0);
+        verdicts.iter().for_each(|counter| counter.absolute(0));
+        let metrics = Self {
+            handle: recorder.handle(),
+            received: DashMap::new(),
+            received_sum: AtomicU64::new(0),
+            verdicts,
+            verdict_sum: AtomicU64::new(0),
+            in_flight_now: AtomicI64::new(0),
+            in_flight: gauge("incidentd_events_in_flight"),
+            process: Mutex::new(metrics_process::Collector::default()),
+            decision_seconds: histogram("incidentd_decision_seconds"),
+            commit_seconds: histogram("incidentd_commit_seconds"),
+            commit_events: histogram("incidentd_commit_events"),
+            commit_failures: plain("incidentd_commit_failures_total"),
+            journal_bytes: plain("incidentd_journal_bytes_total"),
+            reload_successful: gauge("incidentd_config_last_reload_successful"),
+            reload_timestamp: gauge("incidentd_config_last_reload_success_timestamp_seconds"),
+            overloads: plain("incidentd_overload_refusals_total"),
+            clamped: plain("incidentd_events_clamped_total"),
+            dedup_overflow: plain("incidentd_dedup_overflow_total"),
+            state_bytes: gauge("incidentd_state_bytes"),
+            recorder,
+        };
+        metrics.in_flight.set(0.0);
+        for counter in [&metrics.commit_failures, &metrics.overloads, &metrics.clamped, &metrics.dedup_overflow] {
+            counter.absolute(0);
+        }
+        Arc::new(metrics)
+    }
+
+    fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+        self.recorder.register_counter(&Key::from_parts(name, owned(labels)), &METADATA)
+    }
+
+    fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
+        self.recorder.register_gauge(&Key::from_parts(name, owned(labels)), &METADATA)
+    }
+
+    /// Counts events as received by `source` (a configured name or `grpc`, `http`, `alertmanager`). Every one of them
+    /// is in flight until [`Metrics::decided`] counts its verdict.
+    pub fn received(&self, source: &Arc<str>, events: u64) {
+        self.received_sum.fetch_add(events, Ordering::AcqRel);
+        self.in_flight_now.fetch_add(events as i64, Ordering::AcqRel);
+        let counter = self
+            .received
+            .entry(source.clone())
+            .or_insert_with(|| self.counter("incidentd_events_received_total", &[("source", source)]));
+        counter.increment(events);
+    }
+
+    /// Counts verdicts, in the order of [`VERDICTS`], of events that are thereby no longer in flight.
+    pub fn decided(&self, verdicts: &[u64; 10]) {
+        let sum = verdicts.iter().sum::<u64>();
+        for (counter, count) in self.verdicts.iter().zip(verdicts) {
+            if *count > 0 {
+                counter.increment(*count);
+            }
+        }
+        self.verdict_sum.fetch_add(sum, Ordering::AcqRel);
+        self.in_flight_now.fetch_sub(sum as i64, Ordering::AcqRel);
+    }
+
+    /// Counts events that were received and never decided, because their request was given up before it was
+    /// submitted: overload, a stream that broke. They are taken back from `received`.
+    pub fn withdrawn(&self, source: &Arc<str>, events: u64) {
+        // A counter never falls, so the events count as rejected: the producer was told that they were not taken.
+        let mut verdicts = [0; 10];
+        verdicts[9] = events;
+        tracing::debug!(source = &**source, events, "events withdrawn before they were decided");
+        self.decided(&verdicts);
+    }
+
+    /// Received, verdicts, in flight, each counted on its own.
+    pub fn conservation(&self) -> (u64, u64, i64) {
+        let verdicts = self.verdict_sum.load(Ordering::Acquire);
+        let in_flight = self.in_flight_now.load(Ordering::Acquire);
+        (self.received_sum.load(Ordering::Acquire), verdicts, in_flight)
+    }
+
+    /// Counts a broken law. An operator is needed.
+    pub fn violated(&self, invariant: Invariant) {
+        self.counter("incidentd_invariant_violations_total", &[("invariant", invariant.as_str())]).increment(1);
+    }
+
+    /// Alerts by state: `firing`, `resolved`, `stale`.
+    pub fn set_alerts(&self, state: &'static str, alerts: f64) {
+        self.gauge("incidentd_alerts", &[("state", state)]).set(alerts);
+    }
+
+    /// Incidents by status and priority, closed ones not counted.
+    pub fn set_incidents(&self, status: &'static str, priority: &'static str, incidents: f64) {
+        self.gauge("incidentd_incidents", &[("status", status), ("priority", priority)]).set(incidents);
+    }
+
+    /// Counts a transition of an incident by its public name.
+    pub fn transition(&self, transition: &'static str, by: u64) {
+        self.counter("incidentd_incident_transitions_total", &[("transition", transition)]).increment(by);
+    }
+
+    /// Counts a delivery attempt's result: `delivered`, `failed`, `folded`, `parked`.
+    pub fn delivery(&self, sink: &str, result: &'static str, by: u64) {
+        self.counter("incidentd_deliveries_total", &[("sink", sink), ("result", result)]).increment(by);
+    }
+
+    /// How many deliveries wait for a sink.
+    pub fn set_delivery_backlog(&self, sink: &str, waiting: f64) {
+        self.gauge("incidentd_delivery_backlog", &[("sink", sink)]).set(waiting);
+    }
+
+    /// Decision → confirmed by the sink.
+    pub fn delivery_seconds(&self, sink: &str, took: Duration) {
+        let key = Key::from_parts("incidentd_delivery_seconds", owned(&[("sink", sink)]));
+        self.recorder.register_histogram(&key, &METADATA).record(took.as_secs_f64());
+    }
+
+    /// 1 while a sink's circuit breaker lets nothing through.
+    pub fn set_breaker_open(&self, sink: &str, open: bool) {
+        self.gauge("incidentd_sink_breaker_open", &[("sink", sink)]).set(f64::from(u8::from(open)));
+    }
+
+    /// Records not yet applied: high watermark − our position.
+    pub fn set_kafka_lag(&self, topic: &str, partition: i32, lag: f64) {
+        self.gauge("incidentd_kafka_lag", &[("topic", topic), ("partition", &partition.to_string())]).set(lag);
+    }
+
+    /// Counts records written to a dead-letter topic.
+    pub fn dead_letters(&self, source: &str, by: u64) {
+        self.counter("incidentd_dead_letters_total", &[("source", source)]).increment(by);
+    }
+
+    /// Counts Kafka rebalances by kind: `assigned`, `revoked`, `lost`.
+    pub fn rebalance(&self, source: &str, kind: &'static str) {
+        self.counter("incidentd_kafka_rebalances_total", &[("source", source), ("kind", kind)]).increment(1);
+    }
+
+    /// The Prometheus text exposition.
+    pub fn render(&self) -> String {
+        self.in_flight.set(self.in_flight_now.load(Ordering::Acquire) as f64);
+        metrics::with_local_recorder(&self.recorder, || {
+            if let Ok(process) = self.process.lock() {
+                process.collect();
+            }
+        });
+        self.handle.render()
+    }
+
+    /// Drains histogram samples; to be called every few seconds, else they pile up.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+fn owned(labels: &[(&'static str, &str)]) -> Vec<Label> {
+    labels.iter().map(|(name, value)| Label::new(*name, (*value).to_owned())).collect()
+}
+
+fn describe(recorder: &PrometheusRecorder) {
+    const COUNTERS: [(&str, &str); 15] = [
+        ("incidentd_events_received_total", "Events received, by source of intake"),
+        ("incidentd_events_total", "Events decided, by verdict"),
+        ("incidentd_incident_transitions_total", "Transitions of incidents"),
+        ("incidentd_deliveries_total", "Deliveries to sinks, by result"),
+        ("incidentd_invariant_violations_total", "Laws of the engine found broken; stays 0"),
+        ("incidentd_commit_failures_total", "Commits that failed and were tried again"),
+        ("incidentd_journal_bytes_total", "Bytes of hot state written to the journal"),
+        ("incidentd_overload_refusals_total", "Requests refused because the queues were full"),
+        ("incidentd_events_clamped_total", "Events whose time was replaced by the receive time"),
+        ("incidentd_dedup_overflow_total", "Producer ids forgotten before the dedup horizon passed"),
+        ("incidentd_dead_letters_total", "Records written to a dead-letter topic"),
+        ("incidentd_kafka_rebalances_total", "Rebalances of the Kafka consumer group seen"),
+        ("incidentd_no_rule_total", "Events that no rule wanted"),
+        ("incidentd_label_missing_total", "Alerts that a rule could not take because a group_by label is missing"),
+        ("incidentd_unknown_severity_total", "Alertmanager severities that the map does not know, taken as warning"),
+    ];
+    const GAUGES: [(&str, &str); 11] = [
+        ("incidentd_events_in_flight", "Events received and not yet decided"),
+        ("incidentd_alerts", "Alerts held, by state"),
+        ("incidentd_incidents", "Incidents that are not closed, by status and priority"),
+        ("incidentd_delivery_backlog", "Deliveries that wait for a sink"),
+        ("incidentd_sink_breaker_open", "1 while a sink's circuit breaker lets nothing through"),
+        ("incidentd_kafka_lag", "Records not yet applied"),
+        ("incidentd_config_last_reload_successful", "1 when the last configuration reload was accepted"),
+        ("incidentd_config_last_reload_success_timestamp_seconds", "When a configuration was last accepted"),
+        ("incidentd_build_info", "The version that runs"),
+        ("incidentd_state_bytes", "Bytes of hot state, by estimate"),
+        ("incidentd_commit_healthy", "1 while commits succeed"),
+    ];
+    const HISTOGRAMS: [(&str, &str); 4] = [
+        ("incidentd_decision_seconds", "From receipt to decision"),
+        ("incidentd_commit_seconds", "One transaction, sync included"),
+        ("incidentd_commit_events", "Events made durable by one transaction"),
+        ("incidentd_delivery_seconds", "From decision to confirmation by the sink"),
+    ];
+    for (name, help) in COUNTERS {
+        recorder.describe_counter(KeyName::from_const_str(name), Some(Unit::Count), help.into());
+    }
+    for (name, help) in GAUGES {
+        recorder.describe_gauge(KeyName::from_const_str(name), None, help.into());
+    }
+    for (name, help) in HISTOGRAMS {
+        recorder.describe_histogram(KeyName::from_const_str(name), None, help.into());
+    }
+    metrics::with_local_recorder(recorder, metrics_process::Collector::default_describe);
+}
+
+trait DefaultDescribe {
+    fn default_describe();
+}
+
+impl DefaultDescribe for metrics_process::Collector {
+    fn default_describe() {
+        metrics_process::Collector::default().describe();
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").field("conservation", &self.conservation()).finish_non_exhaustive()
+    }
+}

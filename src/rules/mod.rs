@@ -1,0 +1,227 @@
+//! Correlation rules: what the configuration says, and what it compiles to.
+//!
+//! [`RuleConfig`] is the YAML; [`compile`] turns a list of them into a [`RuleSet`], in which the rules that match an
+//! alert are found through an index over matcher labels, so that the cost grows with the rules that match. Pure:
+//! all errors are found at load, and matching never fails.
+
+mod compile;
+mod matcher;
+
+pub use compile::{OpenWhen, Problem, Rule, RuleSet, Subject, Title};
+pub use matcher::{Field, Matcher, Operator, parse_matcher};
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How much something hurts, or how fast it must be answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Level {
+    /// Much, or fast.
+    High,
+    /// In between.
+    #[default]
+    Medium,
+    /// Little, or when there is time.
+    Low,
+}
+
+/// Impact × urgency, `P1` (gravest) to `P5`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[repr(u8)]
+pub enum Priority {
+    /// Gravest.
+    P1,
+    /// Grave.
+    P2,
+    /// Medium.
+    P3,
+    /// Low.
+    P4,
+    /// Lowest.
+    P5,
+}
+
+impl Priority {
+    /// Every priority, gravest first.
+    pub const ALL: [Priority; 5] = [Priority::P1, Priority::P2, Priority::P3, Priority::P4, Priority::P5];
+
+    /// The public name.
+    pub const fn as_str(self) -> &'static str {
+        ["P1", "P2", "P3", "P4", "P5"][self as usize]
+    }
+}
+
+/// `matrix[impact][urgency]`, rows and columns high, medium, low.
+pub type Matrix = [[Priority; 3]; 3];
+
+/// The matrix of the contract.
+pub const DEFAULT_MATRIX: Matrix = {
+    use Priority::{P1, P2, P3, P4, P5};
+    [[P1, P2, P3], [P2, P3, P4], [P3, P4, P5]]
+};
+
+/// Which events belong to one incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleConfig {
+    /// Unique name.
+    pub name: String,
+    /// Matchers in Alertmanager's syntax; all must hold. Default: every alert.
+    #[serde(default, rename = "match")]
+    pub matchers: Vec<String>,
+    /// `active` (default); `shadow` is not yet supported.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Labels whose values make the group key. Default: one group.
+    #[serde(default)]
+    pub group_by: Vec<String>,
+    /// The span of event time in which `open_when` must hold. Default `5m`, at most `24h`.
+    #[serde(default = "defaults::window", with = "crate::event::duration")]
+    #[schemars(with = "String")]
+    pub window: Duration,
+    /// What opens an incident. Default `{ alerts: 1 }`.
+    #[serde(default)]
+    pub open_when: OpenWhenConfig,
+    /// Holds the opening back, to gather what belongs to it. Default `0s`.
+    #[serde(default, with = "crate::event::duration")]
+    #[schemars(with = "String")]
+    pub wait: Duration,
+    /// All clear for this long resolves. Default `5m`.
+    #[serde(default = "defaults::resolve_after", with = "crate::event::duration")]
+    #[schemars(with = "String")]
+    pub resolve_after: Duration,
+    /// A recurrence within this time reopens instead of opening anew. Default `1h`; `0s` closes at once.
+    #[serde(default = "defaults::reopen_within", with = "crate::event::duration")]
+    #[schemars(with = "String")]
+    pub reopen_within: Duration,
+    /// `linked` and `updated` deliveries of one incident are gathered this long. Default `10s`.
+    #[serde(default = "defaults::update_interval", with = "crate::event::duration")]
+    #[schemars(with = "String")]
+    pub update_interval: Duration,
+    /// What a lapsed lease means: `clear` (default) counts as all clear, `hold` keeps the incident open.
+    #[serde(default)]
+    pub on_stale: OnStale,
+    /// An alert without a `group_by` label: `skip` (default) or `own_group`.
+    #[serde(default)]
+    pub missing_label: MissingLabel,
+    /// The sinks that are told. Default: every sink.
+    #[serde(default)]
+    pub notify: Option<Vec<String>>,
+    /// Storm mode; not yet supported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub storm: Option<serde_json::Value>,
+    /// What the incident says.
+    #[serde(default)]
+    pub incident: IncidentConfig,
+}
+
+/// Whether a rule acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It opens incidents.
+    #[default]
+    Active,
+    /// It would only count and record; not yet supported.
+    Shadow,
+}
+
+/// What a lapsed lease means for the incident.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStale {
+    /// A stale alert counts as cleared.
+    #[default]
+    Clear,
+    /// A stale alert holds its incident open until it is resolved.
+    Hold,
+}
+
+/// What becomes of an alert that lacks a `group_by` label.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingLabel {
+    /// The rule does not take it; it is recorded with the reason `label_missing`.
+    #[default]
+    Skip,
+    /// The absence is a value of its own.
+    OwnGroup,
+}
+
+/// Exactly one of the three.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenWhenConfig {
+    /// So many different alerts fired within the window. 1 to 10,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<u32>,
+    /// So many firing events within the window. 1 to 10,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<u32>,
+    /// So many different values of a label among the alerts that fired within the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distinct: Option<DistinctConfig>,
+}
+
+/// See [`OpenWhenConfig::distinct`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DistinctConfig {
+    /// The label.
+    pub label: String,
+    /// How many values, 1 to 10,000.
+    pub count: u32,
+}
+
+/// What the incident says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IncidentConfig {
+    /// A minijinja template over `labels`, `annotations`, `key`, `severity`, `source`, `summary` and `rule` of the
+    /// alert that opened it. Default: the rule's name and the key.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// `high`, `medium` or `low`. Default: critical → high, error → medium, else low.
+    #[serde(default)]
+    pub urgency: Option<Level>,
+    /// `high`, `medium` (default) or `low`; `from_service` is not yet supported.
+    #[serde(default)]
+    pub impact: ImpactConfig,
+}
+
+/// How much an incident of the rule hurts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ImpactConfig {
+    /// Much.
+    High,
+    /// In between.
+    #[default]
+    Medium,
+    /// Little.
+    Low,
+    /// As the service catalogue says; not yet supported.
+    FromService,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    pub(super) fn window() -> Duration {
+        Duration::from_secs(300)
+    }
+    pub(super) fn resolve_after() -> Duration {
+        Duration::from_secs(300)
+    }
+    pub(super) fn reopen_within() -> Duration {
+        Duration::from_secs(3_600)
+    }
+    pub(super) fn update_interval() -> Duration {
+        Duration::from_secs(10)
+    }
+}
