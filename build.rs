@@ -8,10 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     let descriptors = protox::compile(["incidentd/v1/events.proto"], ["proto"])?;
     std::fs::write(out.join("incidentd.descriptors"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure()
-        .build_server(false)
-        .compile_well_known_types(false)
-        .compile_fds(descriptors)?;
+    tonic_prost_build::configure().build_server(false).compile_well_known_types(false).compile_fds(descriptors)?;
 
     // The server takes the raw bytes of a request: events are read in place, not through owned messages.
     let method = |name: &str, route: &str| {

@@ -12,9 +12,8 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, R
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// Outcomes of an event, in the order of the engine's `Outcome`.
-pub const VERDICTS: [&str; 10] = [
-    "opened", "linked", "updated", "resolved", "duplicate", "suppressed", "pending", "recorded", "stale", "rejected",
-];
+pub const VERDICTS: [&str; 10] =
+    ["opened", "linked", "updated", "resolved", "duplicate", "suppressed", "pending", "recorded", "stale", "rejected"];
 
 const SECONDS: [f64; 14] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
@@ -96,7 +95,8 @@ impl Metrics {
         let plain = |name| counter(name, Vec::<Label>::new());
         let verdicts = VERDICTS.map(|verdict| counter("incidentd_events_total", vec![Label::new("verdict", verdict)]));
         for invariant in [Invariant::Conservation, Invariant::OneOpenIncident, Invariant::Journal] {
-            counter("incidentd_invariant_violations_total", vec![Label::new("invariant", invariant.as_str())]).absolute(0);
+            counter("incidentd_invariant_violations_total", vec![Label::new("invariant", invariant.as_str())])
+                .absolute(0);
         }
         let version = vec![Label::new("version", env!("CARGO_PKG_VERSION"))];
         recorder.register_gauge(&Key::from_parts("incidentd_build_info", version), &METADATA).set(1.0);

@@ -182,8 +182,11 @@ impl Batch {
 
     /// The bytes of a text.
     pub fn bytes(&self, text: Text) -> &[u8] {
-        let (from, start) =
-            if text.start & IN_ARENA == 0 { (&self.buffer[..], text.start) } else { (&self.arena[..], text.start & !IN_ARENA) };
+        let (from, start) = if text.start & IN_ARENA == 0 {
+            (&self.buffer[..], text.start)
+        } else {
+            (&self.arena[..], text.start & !IN_ARENA)
+        };
         &from[start as usize..(start + text.len) as usize]
     }
 
@@ -212,8 +215,11 @@ impl Batch {
     pub fn sort_pairs(&mut self, pairs: Pairs) {
         let Self { buffer, arena, pairs: all, .. } = self;
         let bytes = |text: Text| {
-            let (from, start) =
-                if text.start & IN_ARENA == 0 { (&buffer[..], text.start) } else { (&arena[..], text.start & !IN_ARENA) };
+            let (from, start) = if text.start & IN_ARENA == 0 {
+                (&buffer[..], text.start)
+            } else {
+                (&arena[..], text.start & !IN_ARENA)
+            };
             &from[start as usize..(start + text.len) as usize]
         };
         let run = &mut all[pairs.range()];

@@ -1,3 +1,3 @@
-//! (being written)
-/// Placeholder.
-pub type RawCodec = tonic_prost::ProstCodec<Vec<u8>, Vec<u8>>;
+//! Edges in (being written).
+mod codec;
+pub use codec::RawCodec;

@@ -11,10 +11,6 @@ mod conformance;
 mod memory;
 mod sqlite;
 
-
-
-
-
 use std::sync::Arc;
 
 use crate::delivery::{Action, Delivery};
@@ -34,7 +30,9 @@ pub enum StoreError {
         holder: String,
     },
     /// Written by a newer version.
-    #[error("{dir} was written by a newer incidentd (format {found}, this one knows {known}); upgrade, or use another --data-dir")]
+    #[error(
+        "{dir} was written by a newer incidentd (format {found}, this one knows {known}); upgrade, or use another --data-dir"
+    )]
     Newer {
         /// The directory.
         dir: String,
@@ -257,11 +255,7 @@ pub trait Reads: Send + Sync {
     ///
     /// # Errors
     /// When the store cannot be read or is damaged.
-    fn replay(
-        &self,
-        shard: u16,
-        each: &mut dyn FnMut(&[u8]) -> Result<(), String>,
-    ) -> Result<(u64, u64), StoreError>;
+    fn replay(&self, shard: u16, each: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(u64, u64), StoreError>;
 
     /// Every shard's positions.
     ///

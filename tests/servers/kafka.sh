@@ -115,7 +115,7 @@ set_jvm() {
 format_data() {
     [[ ! -f $dir/data/meta.properties ]] || return 0
     local id
-    id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AA' | tr -d =)
+    id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d =)
     "${format[@]}" -t "$id" >>"$dir/server.out" 2>&1 || die "cannot format $dir/data, see $dir/server.out"
 }
 
