@@ -1,1 +1,11 @@
-//! (being written)
+//! Running it: batches to shards, decisions to commits, commits to acknowledgements.
+//!
+//! [`Router`] is the one door for events; it bounds what is in flight. Each shard's task owns its windows and changes
+//! them alone. The committer merges what all shards have ready into one transaction, and only when that is durable
+//! are the verdicts handed back.
+
+mod positions;
+mod router;
+
+pub use positions::PositionBook;
+pub use router::{Receipt, Refused, Router};

@@ -87,17 +87,23 @@ free_port() { # [NOT_THIS_ONE]
     die "found no free port"
 }
 
-# Whether this process is the broker of DIR, and not a later process with its number.
-runs() { [[ -n ${1:-} ]] && grep -qzxF -- "$dir/server.properties" "/proc/$1/cmdline" 2>/dev/null; }
-
-pid_of_dir() { cat "$dir/kafka.pid" 2>/dev/null || true; }
-
-# The start time of a process, which tells it from a later one with its number; empty once it is gone or a zombie.
-birth() {
+# The start time of a process, which tells it from a later one with its number. Empty once it is gone, or a zombie
+# without further threads: only then are its ports and file locks free.
+birth() { # PID
     local stat
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
     read -ra stat <<<"${stat##*) }"
-    [[ ${stat[0]} == [ZX] ]] || echo "${stat[19]}"
+    [[ ${stat[0]} == [ZX] ]] && ((stat[17] <= 1)) || echo "${stat[19]}"
+}
+
+runs() { # PID BIRTH
+    [[ -n $2 && $(birth "$1") == "$2" ]]
+}
+
+# Sets the two that identify the broker of DIR; they are empty if there is none.
+read_pid() {
+    pid=$(cat "$dir/kafka.pid" 2>/dev/null) || pid=
+    pid_birth=$(cat "$dir/kafka.birth" 2>/dev/null) || pid_birth=
 }
 
 # The class archive halves the start. Where there is none, the run that fetch.sh does makes it when it stops.
@@ -121,8 +127,9 @@ format_data() {
 
 start() { # PORT
     [[ -d $jars ]] || die "Kafka $version is not there; run $here/fetch.sh"
-    ! runs "$(pid_of_dir)" || die "a broker already runs in $dir"
-    local port=$1 owner_birth='' controller_port pid log_start
+    read_pid
+    ! runs "$pid" "$pid_birth" || die "a broker already runs in $dir"
+    local port=$1 owner_birth='' controller_port log_start
     if [[ -n ${OWNER_PID:-} ]]; then
         owner_birth=$(birth "$OWNER_PID")
         [[ -n $owner_birth ]] || die "OWNER_PID $OWNER_PID does not run"
@@ -138,43 +145,46 @@ start() { # PORT
     log_start=$(($(stat -c %s "$dir/server.log") + 1))
     setsid "${broker[@]}" </dev/null >>"$dir/server.out" 2>&1 &
     pid=$!
+    pid_birth=$(birth "$pid")
     echo "$pid" >"$dir/kafka.pid"
+    echo "$pid_birth" >"$dir/kafka.birth"
     if [[ -n $owner_birth ]]; then
-        setsid "$here/kafka.sh" watch "$dir" "$pid" "$OWNER_PID" "$owner_birth" </dev/null >/dev/null 2>&1 &
+        setsid "$here/kafka.sh" watch "$dir" "$pid" "$pid_birth" "$OWNER_PID" "$owner_birth" \
+            </dev/null >/dev/null 2>&1 &
     fi
-    wait_until_ready "$pid" "$port" "$log_start"
+    wait_until_ready "$port" "$log_start"
     echo "127.0.0.1:$port"
 }
 
-wait_until_ready() { # PID PORT LOG_START
+wait_until_ready() { # PORT LOG_START
     local deadline=$((SECONDS + 60))
-    until grep -q 'Kafka Server started' < <(tail -c "+$3" "$dir/server.log") && taken "$2"; do
-        if ! kill -0 "$1" 2>/dev/null || ((SECONDS >= deadline)); then
-            end_with KILL "$1" 5
-            rm -f "$dir/kafka.pid"
+    until grep -q 'Kafka Server started' < <(tail -c "+$2" "$dir/server.log") && taken "$1"; do
+        if ! runs "$pid" "$pid_birth" || ((SECONDS >= deadline)); then
+            end_broker KILL
             die "the broker did not start, see server.log and server.out in $dir"
         fi
         sleep 0.05
     done
 }
 
-# Sends a signal and waits; false if the broker still runs after so many seconds.
-end_with() { # SIGNAL PID SECONDS
-    local deadline=$((SECONDS + $3))
+# Sends a signal and waits; false if the process is still there after so many seconds.
+end_with() { # SIGNAL PID BIRTH SECONDS
+    local deadline=$((SECONDS + $4))
     kill "-$1" "$2" 2>/dev/null || true
-    while runs "$2"; do
+    while runs "$2" "$3"; do
         ((SECONDS < deadline)) || return 1
-        sleep 0.05
+        sleep 0.02
     done
 }
 
-end() { # PID SIGNAL
-    ! runs "$1" || end_with "$2" "$1" 20 || end_with KILL "$1" 5 || die "process $1 does not die"
+end() { # SIGNAL PID BIRTH
+    ! runs "$2" "$3" || end_with "$1" "$2" "$3" 20 || end_with KILL "$2" "$3" 5 || die "process $2 does not die"
 }
 
 end_broker() { # SIGNAL
-    end "$(pid_of_dir)" "$1"
-    rm -f "$dir/kafka.pid"
+    read_pid
+    end "$1" "$pid" "$pid_birth"
+    rm -f "$dir/kafka.pid" "$dir/kafka.birth"
 }
 
 restart() {
@@ -185,10 +195,10 @@ restart() {
     start "$port"
 }
 
-# Sleeps first: a moment after its start the broker is not yet recognisable.
-watch() { # PID OWNER OWNER_BIRTH
-    while sleep 1 && runs "$1"; do
-        [[ $(birth "$2") == "$3" ]] || end "$1" TERM
+watch() { # PID BIRTH OWNER OWNER_BIRTH
+    while runs "$1" "$2"; do
+        runs "$3" "$4" || end TERM "$1" "$2"
+        sleep 1
     done
 }
 
@@ -206,6 +216,6 @@ case $command:$# in
     stop:2) end_broker TERM ;;
     kill:2) end_broker KILL ;;
     restart:2) restart ;;
-    watch:5) watch "$3" "$4" "$5" ;;
+    watch:6) watch "$3" "$4" "$5" "$6" ;;
     *) usage ;;
 esac

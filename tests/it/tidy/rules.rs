@@ -1,19 +1,19 @@
 //! The rules: each looks at a whole tree and returns what it found, with the remedy.
 
-use super::scan::{File, Tree};
+use super::scan::{File, Token, Tree};
 
 pub type Findings = Vec<String>;
 
 /// Who may use whom, from the bottom up: a module uses only what its row grants, and a row grants
 /// only rows above it (the three of the vocabulary know each other). Everything may use itself.
 pub const GRANTS: &str = "
+    event      | identity delivery
+    identity   | event delivery
+    delivery   | event identity
     clock      |
     metrics    | clock
     telemetry  | clock
     proto      |
-    event      | identity delivery
-    identity   | event delivery
-    delivery   | event identity
     rules      | event identity
     formats    | event identity
     normalise  | event identity delivery rules
@@ -31,8 +31,7 @@ pub const GRANTS: &str = "
 
 pub const VOCABULARY: &[&str] = &["event", "identity", "delivery"];
 
-pub const PURE: &[&str] =
-    &["event", "identity", "delivery", "rules", "formats", "normalise", "engine"];
+pub const PURE: &[&str] = &["event", "identity", "delivery", "rules", "formats", "normalise", "engine"];
 
 /// The rows of the table; `*` stands for all rows above.
 pub fn grants() -> Vec<(&'static str, Vec<&'static str>)> {
@@ -68,20 +67,20 @@ pub fn dependencies(tree: &Tree) -> Findings {
 
 /// The top-level items of the crate that production code in this file refers to.
 fn uses(file: &File) -> Vec<(usize, &str)> {
-    let production = file.paths().into_iter().filter(|path| !file.tokens[path.at].test);
-    let target = |path: super::scan::CodePath<'_>| {
+    let mut uses = Vec::new();
+    for path in file.paths().iter().filter(|path| !file.tokens[path.at].test) {
         let segments = path.segments.strip_prefix(&["self"]).unwrap_or(&path.segments);
         let ups = segments.iter().take_while(|segment| **segment == "super").count();
-        let reaches_root = ups > 0 && ups == file.module_depth(path.at);
-        let target = match segments[0] {
-            "crate" => segments.get(1),
-            _ if reaches_root => segments.get(ups),
-            _ => None,
+        let from_root = match segments.first() {
+            Some(&"crate") => &segments[1..],
+            Some(&"super") if ups == file.module_depth(path.at) => &segments[ups..],
+            _ => continue,
         };
-        let target = file.tokens.iter().find(|token| Some(&token.text.as_str()) == target)?;
-        (target.text != "self").then_some((file.tokens[path.at].line, target.text.as_str()))
-    };
-    production.filter_map(target).collect()
+        if let Some(target) = from_root.first().filter(|target| **target != "self") {
+            uses.push((file.tokens[path.at].line, *target));
+        }
+    }
+    uses
 }
 
 pub fn impurities(tree: &Tree) -> Findings {
@@ -110,7 +109,8 @@ pub fn impurities(tree: &Tree) -> Findings {
             }
         };
         for path in file.paths() {
-            let path_ends_in_now = |foreign: &[&str]| foreign.last() == Some(&"now") && path.segments.ends_with(foreign);
+            let path_ends_in_now =
+                |foreign: &[&str]| foreign.last() == Some(&"now") && path.segments.ends_with(foreign);
             if FOREIGN.iter().any(|foreign| path.segments.starts_with(foreign) || path_ends_in_now(foreign)) {
                 report(path.at, &path.segments.join("::"));
             }
@@ -199,14 +199,13 @@ pub fn long_functions(tree: &Tree) -> Findings {
         }
     }
     lengths.sort();
-    let longest = || lengths.iter().rev().take(10).map(|(lines, name)| format!("\n    {lines} {name}")).collect::<String>();
+    let longest: String = lengths.iter().rev().take(10).map(|(lines, name)| format!("\n    {lines} {name}")).collect();
     for (percent, limit) in [(50, FUNCTION_LINES_MEDIAN), (90, FUNCTION_LINES_P90)] {
         let rank = (lengths.len() * percent).div_ceil(100);
         let lines = rank.checked_sub(1).map_or(0, |index| lengths[index].0);
         if lines > limit {
             findings.push(format!(
-                "src:1: {percent}% of functions take up to {lines} lines, the limit is {limit}; the longest:{}",
-                longest()
+                "src:1: {percent}% of functions take up to {lines} lines, the limit is {limit}; the longest:{longest}"
             ));
         }
     }
@@ -216,7 +215,8 @@ pub fn long_functions(tree: &Tree) -> Findings {
 const FILE_LINES_MAX: usize = 800;
 
 pub fn long_files(tree: &Tree) -> Findings {
-    let reason = |file: &File| file.text.lines().take_while(|line| line.starts_with("//!")).any(|line| line.contains("lines"));
+    let reason =
+        |file: &File| file.text.lines().take_while(|line| line.starts_with("//!")).any(|line| line.contains("lines"));
     let long = tree.rust("").map(|file| (file, file.text.lines().count()));
     long.filter(|(file, lines)| *lines > FILE_LINES_MAX && !reason(file))
         .map(|(file, lines)| {
@@ -280,7 +280,7 @@ fn declares_metrics(file: &File) -> bool {
 
 /// The indices of literals in production code that begin like a metric's name.
 fn metric_literals(file: &File) -> impl Iterator<Item = usize> {
-    let names = |token: &super::scan::Token| token.literal && !token.test && token.text.starts_with(METRIC_PREFIX);
+    let names = |token: &Token| token.literal && !token.test && token.text.starts_with(METRIC_PREFIX);
     (0..file.tokens.len()).filter(move |&at| names(&file.tokens[at]))
 }
 
@@ -315,8 +315,8 @@ pub fn odd_metric_names(tree: &Tree) -> Findings {
 
 /// What the calls or rows around a name say it is; a constant is looked up where it is used.
 fn metric_kinds(file: &File, name: usize) -> Vec<&'static str> {
-    let start = name.saturating_sub(7);
-    let constant = (start..name).rev().find(|&i| file.is(i, "const")).map(|i| i + 1);
+    let declared = (name.saturating_sub(7)..name).rev().find(|&at| file.is(at, "const"));
+    let constant = declared.filter(|_| file.is(name - 1, "=")).map(|at| at + 1);
     let places = match constant {
         Some(constant) => {
             let name = [file.tokens[constant].text.as_str()];
@@ -341,9 +341,8 @@ fn metric_kinds(file: &File, name: usize) -> Vec<&'static str> {
 
 pub fn unknown_shipped_metrics(tree: &Tree) -> Findings {
     let declaring = tree.rust("src/").filter(|file| declares_metrics(file));
-    let known: Vec<&str> = declaring
-        .flat_map(|file| metric_literals(file).map(|at| file.tokens[at].text.as_str()))
-        .collect();
+    let known: Vec<&str> =
+        declaring.flat_map(|file| metric_literals(file).map(|at| file.tokens[at].text.as_str())).collect();
     let is_known = |name: &str| {
         let series = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
         let family = name.ends_with('_') && known.iter().any(|known| known.starts_with(name));
@@ -360,7 +359,8 @@ pub fn unknown_shipped_metrics(tree: &Tree) -> Findings {
             let words = line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
             let names = words.map(|word| word.trim_end_matches(':')).filter(|word| !word.contains(':'));
             for name in names.filter(|name| name.starts_with(METRIC_PREFIX) && !is_known(name)) {
-                findings.push(file.at(index + 1, format!("`{name}` is not declared in src/metrics.rs; correct the name")));
+                findings
+                    .push(file.at(index + 1, format!("`{name}` is not declared in src/metrics.rs; correct the name")));
             }
         }
     }
@@ -387,7 +387,8 @@ pub fn scattered_features(tree: &Tree) -> Findings {
         .filter(|line| line.contains('=') && !line.starts_with(['#', ' ', '"']) && !line.starts_with("default"))
         .count();
     if features > FEATURES_MAX {
-        findings.push(manifest.at(1, format!("{features} features, the limit is {FEATURES_MAX}; prefer configuration")));
+        findings
+            .push(manifest.at(1, format!("{features} features, the limit is {FEATURES_MAX}; prefer configuration")));
     }
     findings
 }
@@ -417,7 +418,11 @@ pub fn machine_paths(tree: &Tree) -> Findings {
         })
     };
     let names_machine = |line: &str| ROOTS.iter().any(|root| absolute(line, root));
-    lines_with(tree.files.iter(), names_machine, "a path of one machine; make it relative, or read it from the environment")
+    lines_with(
+        tree.files.iter(),
+        names_machine,
+        "a path of one machine; make it relative, or read it from the environment",
+    )
 }
 
 pub fn registry_hosts(tree: &Tree) -> Findings {
@@ -436,11 +441,7 @@ pub fn registry_hosts(tree: &Tree) -> Findings {
     lines_with(files, names_host, "a registry's host; name the package and let the user's own settings find it")
 }
 
-fn lines_with<'a>(
-    files: impl Iterator<Item = &'a File>,
-    wrong: impl Fn(&str) -> bool,
-    finding: &str,
-) -> Findings {
+fn lines_with<'a>(files: impl Iterator<Item = &'a File>, wrong: impl Fn(&str) -> bool, finding: &str) -> Findings {
     let mut findings = Findings::new();
     for file in files {
         let lines = file.text.lines().enumerate().filter(|(_, line)| wrong(line));

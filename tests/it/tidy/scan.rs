@@ -239,9 +239,8 @@ impl File {
         let mut found = Vec::new();
         let mut index = 0;
         while index < self.tokens.len() {
-            let continues = index >= 2
-                && self.is(index - 1, "::")
-                && (self.is_word(index - 2) || self.is(index - 2, ">"));
+            let continues =
+                index >= 2 && self.is(index - 1, "::") && (self.is_word(index - 2) || self.is(index - 2, ">"));
             let starts = self.is_word(index) && self.is(index + 1, "::") && !continues;
             index = if starts { self.path(index, &[], &mut found) } else { index + 1 };
         }
@@ -264,8 +263,7 @@ impl File {
             }
             segments.push(&self.tokens[index].text);
             index += 1;
-            let goes_on = self.is(index, "::")
-                && (self.is_word(index + 1) || self.is_any(index + 1, &["{", "*"]));
+            let goes_on = self.is(index, "::") && (self.is_word(index + 1) || self.is_any(index + 1, &["{", "*"]));
             if !goes_on {
                 break;
             }
@@ -366,11 +364,7 @@ fn string(rest: &str, prefix: usize) -> Option<(usize, &str)> {
         return None;
     }
     let inside = &body[open..];
-    let end = if raw {
-        inside.find(&format!("\"{}", "#".repeat(hashes)))
-    } else {
-        unescaped_quote(inside)
-    };
+    let end = if raw { inside.find(&format!("\"{}", "#".repeat(hashes))) } else { unescaped_quote(inside) };
     let end = end.unwrap_or(inside.len());
     Some(((prefix.len() + 2 * open + end).min(rest.len()), &inside[..end]))
 }
