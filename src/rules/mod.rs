@@ -5,10 +5,19 @@
 //! all errors are found at load, and matching never fails.
 
 mod compile;
+mod default;
+mod index;
 mod matcher;
+mod nearest;
+mod title;
+mod validate;
 
-pub use compile::{OpenWhen, Problem, Rule, RuleSet, Subject, Title};
-pub use matcher::{Field, Matcher, Operator, parse_matcher};
+pub use compile::{OpenWhen, Rule, RuleSet, Subject, compile};
+pub use default::default_rules;
+pub use matcher::{Field, Matcher, Operator, Pattern, parse_matcher};
+pub use nearest::{hint, nearest};
+pub use title::{TITLE_BYTES_MAX, Title, TitleContext};
+pub use validate::{Problem, check_name};
 
 use std::time::Duration;
 
@@ -154,7 +163,7 @@ pub enum MissingLabel {
 }
 
 /// Exactly one of the three.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenWhenConfig {
     /// So many different alerts fired within the window. 1 to 10,000.
@@ -166,6 +175,12 @@ pub struct OpenWhenConfig {
     /// So many different values of a label among the alerts that fired within the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distinct: Option<DistinctConfig>,
+}
+
+impl Default for OpenWhenConfig {
+    fn default() -> Self {
+        Self { alerts: Some(1), events: None, distinct: None }
+    }
 }
 
 /// See [`OpenWhenConfig::distinct`].
