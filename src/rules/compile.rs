@@ -105,11 +105,7 @@ impl Rule {
     /// How fast an incident of this severity must be answered: as configured, else critical → high, error → medium,
     /// the rest → low.
     pub fn urgency(&self, severity: Severity) -> Level {
-        self.urgency.unwrap_or(match severity {
-            Severity::Critical => Level::High,
-            Severity::Error => Level::Medium,
-            Severity::Warning | Severity::Info => Level::Low,
-        })
+        self.urgency.unwrap_or_else(|| Level::of_severity(severity))
     }
 }
 

@@ -24,6 +24,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::event::Severity;
+
 /// How much something hurts, or how fast it must be answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -36,6 +38,27 @@ pub enum Level {
     Medium,
     /// Little, or when there is time.
     Low,
+}
+
+impl Level {
+    /// How fast an alert of this severity must be answered: critical → high, error → medium, the rest → low.
+    pub const fn of_severity(severity: Severity) -> Self {
+        match severity {
+            Severity::Critical => Level::High,
+            Severity::Error => Level::Medium,
+            Severity::Warning | Severity::Info => Level::Low,
+        }
+    }
+
+    /// The inverse of `as u8`, for the journal.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Level::High),
+            1 => Some(Level::Medium),
+            2 => Some(Level::Low),
+            _ => None,
+        }
+    }
 }
 
 /// Impact × urgency, `P1` (gravest) to `P5`.
