@@ -5,7 +5,9 @@
 //! are the verdicts handed back.
 
 mod positions;
+pub mod read_model;
 mod router;
 
 pub use positions::PositionBook;
+pub use read_model::ReadModel;
 pub use router::{Receipt, Refused, Router};
