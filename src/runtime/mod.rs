@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::engine::EngineConfig;
@@ -48,7 +49,7 @@ pub struct RuntimeConfig {
 
 /// The running engine, recovered and open for events.
 pub struct Runtime {
-    /// The door for events. Dropping every clone drains the shards.
+    /// The door for events.
     pub router: Router,
     /// What people may see.
     pub read_model: Arc<ReadModel>,
@@ -64,7 +65,14 @@ pub struct Runtime {
     pub store_up: Arc<AtomicBool>,
     /// Set when the store has failed for good and the daemon must stop.
     pub fatal: watch::Receiver<Option<String>>,
+    stop: CancellationToken,
     shards: Vec<tokio::task::JoinHandle<()>>,
+    committer: std::thread::JoinHandle<()>,
+}
+
+/// A runtime whose shards have ended; deliveries can still be settled.
+#[derive(Debug)]
+pub struct Drained {
     committer: std::thread::JoinHandle<()>,
 }
 
@@ -90,6 +98,7 @@ impl Runtime {
         let stats = Arc::new(StatsBoard::new(config.shards));
         let store_up = Arc::new(AtomicBool::new(true));
         let (fatal_sender, fatal) = watch::channel(None);
+        let stop = CancellationToken::new();
         let (parts, parts_inbox) = mpsc::channel(committer::PARTS);
         let mut inboxes = Vec::new();
         let mut tasks = Vec::new();
@@ -110,6 +119,7 @@ impl Runtime {
                 answers: Vec::new(),
                 snapshotting: false,
                 slices: 0,
+                stop: stop.clone(),
             });
         }
         let committer = Committer {
@@ -128,23 +138,29 @@ impl Runtime {
             .spawn(move || committer.run())
             .map_err(|error| RecoveryError::Thread(error.to_string()))?;
         let shards = tasks.into_iter().map(|task| tokio::spawn(task.run())).collect();
-        let router = Router::new(inboxes, config.max_in_flight, store_up.clone(), metrics.clone());
+        let router = Router::new(inboxes, config.max_in_flight, store_up.clone());
         let ledger = LedgerHandle::new(parts);
-        Ok(Self { router, read_model, positions, ledger, reads, stats, store_up, fatal, shards, committer })
+        Ok(Self { router, read_model, positions, ledger, reads, stats, store_up, fatal, stop, shards, committer })
     }
 
-    /// Waits until what was submitted is durable, then ends. Every other clone of the router and the ledger must be
-    /// gone or go soon, else this waits for them.
-    pub async fn drain(self) {
-        let Self { router, ledger, shards, committer, .. } = self;
-        drop(router);
+    /// Takes no more events, and waits until what was submitted is durable. Deliveries can be settled until
+    /// [`Drained::finish`].
+    pub async fn drain(self) -> Drained {
+        let Self { stop, shards, committer, .. } = self;
+        stop.cancel();
         for shard in shards {
             if let Err(error) = shard.await {
                 tracing::error!(%error, "a shard ended in a panic");
             }
         }
-        drop(ledger);
-        let ended = tokio::task::spawn_blocking(move || committer.join()).await;
+        Drained { committer }
+    }
+}
+
+impl Drained {
+    /// Ends the committer, and with it the store. Every [`LedgerHandle`] must be gone or go soon.
+    pub async fn finish(self) {
+        let ended = tokio::task::spawn_blocking(move || self.committer.join()).await;
         if !matches!(ended, Ok(Ok(()))) {
             tracing::error!("the committer ended in a panic");
         }

@@ -16,7 +16,6 @@ use crate::engine::incident::AlertDoc;
 use crate::engine::{EngineConfig, ReloadReport};
 use crate::event::Batch;
 use crate::identity::IncidentId;
-use crate::metrics::Metrics;
 use crate::rules::RuleSet;
 
 /// Parts of batches that wait for one shard. A part holds a batch by reference, so this bounds little; events in
@@ -43,14 +42,13 @@ pub enum Refused {
     Stopping,
 }
 
-/// The door. Cheap to clone; the daemon drains when the last clone is gone.
+/// The door. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Router {
     shards: Vec<mpsc::Sender<Message>>,
     room: Arc<Semaphore>,
     max_in_flight: u32,
     store_up: Arc<AtomicBool>,
-    metrics: Arc<Metrics>,
 }
 
 /// The promise of one verdict per event of a batch, kept once their effects are durable.
@@ -69,13 +67,8 @@ struct Promised {
 }
 
 impl Router {
-    pub(super) fn new(
-        shards: Vec<mpsc::Sender<Message>>,
-        max_in_flight: u32,
-        store_up: Arc<AtomicBool>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self { shards, room: Arc::new(Semaphore::new(max_in_flight as usize)), max_in_flight, store_up, metrics }
+    pub(super) fn new(shards: Vec<mpsc::Sender<Message>>, max_in_flight: u32, store_up: Arc<AtomicBool>) -> Self {
+        Self { shards, room: Arc::new(Semaphore::new(max_in_flight as usize)), max_in_flight, store_up }
     }
 
     /// Hands a batch to its shards; waits for room at most `patience`.
@@ -159,7 +152,6 @@ impl Router {
     }
 
     fn overloaded(&self) -> Refused {
-        self.metrics.overloads.increment(1);
         Refused::Overloaded { retry_after: RETRY_AFTER }
     }
 }
@@ -180,7 +172,12 @@ fn seat(batch: Batch, permit: OwnedSemaphorePermit, seats: Vec<mpsc::Permit<'_, 
             continue;
         }
         let (sender, reply) = oneshot::channel();
-        seat.send(Message::Events(Part { batch: batch.clone(), places: places.clone(), reply: sender, permit: permit.clone() }));
+        seat.send(Message::Events(Part {
+            batch: batch.clone(),
+            places: places.clone(),
+            reply: sender,
+            permit: permit.clone(),
+        }));
         parts.push(Promised { places, reply, kept: None });
     }
     Receipt { events, parts }

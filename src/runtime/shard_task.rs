@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::committer::{Answer, Part as CommitPart};
 use crate::clock::Clock;
@@ -58,13 +59,16 @@ pub(super) struct ShardTask {
     pub(super) answers: Vec<Answer>,
     pub(super) snapshotting: bool,
     pub(super) slices: u32,
+    /// Ends the task once what is in the inbox is durable.
+    pub(super) stop: CancellationToken,
 }
 
 impl ShardTask {
-    /// Runs until every sender of its inbox is gone; then makes the rest durable.
+    /// Runs until it is stopped or every sender of its inbox is gone; then makes the rest durable.
     pub(super) async fn run(mut self) {
-        let turn = self.turn.clone();
+        let (turn, stop) = (self.turn.clone(), self.stop.clone());
         let mut due_soon = true;
+        let mut stopping = false;
         loop {
             let deadline = self.wait_for_deadline();
             tokio::select! {
@@ -73,6 +77,10 @@ impl ShardTask {
                     let Ok(permit) = permit else { return };
                     due_soon = false;
                     if !self.hand_over(permit).await { return }
+                }
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.inbox.close();
                 }
                 message = self.inbox.recv() => {
                     let Some(message) = message else { break };
@@ -210,4 +218,3 @@ fn record(commit: &mut Commit, decision: Decision) {
     }
     commit.incidents.push(incident);
 }
-
