@@ -1,1 +1,2 @@
-//! (being written)
+//! Operating it: the one port, and the API behind it.
+pub mod listener;
