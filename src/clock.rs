@@ -9,6 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::event::Timestamp;
 
+/// A wait is cut into pieces of this length, so that a step of the wall clock is noticed.
+const LONGEST: Duration = Duration::from_secs(1);
+
 /// Tells the time: the system's, or one that is moved by hand.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
@@ -35,6 +38,18 @@ impl Clock {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 Timestamp::from_micros(since.as_micros() as i64)
             }
+        }
+    }
+
+    /// Waits until the clock shows `deadline`. A manual clock is looked at every few milliseconds.
+    pub async fn wait_until(&self, deadline: Timestamp) {
+        const LOOK_EVERY: Duration = Duration::from_millis(2);
+        loop {
+            let left = deadline.since(self.now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(if self.manual_micros.is_some() { LOOK_EVERY } else { left.min(LONGEST) }).await;
         }
     }
 

@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::ingest::Problem;
+use super::problem::{Problem, echo, method_not_allowed};
 
 /// Connections at a time; beyond, accepting pauses. At about 30 KiB for an idle one: 120 MiB.
 pub const CONNECTIONS_MAX: usize = 4_096;
@@ -220,13 +220,8 @@ async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
     if is_grpc(&headers) {
         return tonic::Status::unimplemented("there is no such service or method").into_http::<axum::body::Body>();
     }
-    let path = crate::event::echo(uri.path().as_bytes());
-    Problem::new(StatusCode::NOT_FOUND, "E_NOT_FOUND", format!("there is nothing at {path}")).into_response()
-}
-
-async fn method_not_allowed(request: Request<axum::body::Body>) -> Response {
-    let detail = format!("{} is not possible here; see the Allow header", request.method());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "E_METHOD", detail).into_response()
+    let path = echo(uri.path());
+    Problem::new(StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {path}")).into_response()
 }
 
 fn remedy(error: &std::io::Error) -> &'static str {
@@ -273,7 +268,7 @@ mod tests {
         assert!(unknown.starts_with("HTTP/1.1 404") && unknown.contains("application/problem+json"), "{unknown}");
         let wrong = exchange(address, "PUT /here HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
         assert!(wrong.starts_with("HTTP/1.1 405") && wrong.contains("allow: GET,HEAD"), "{wrong}");
-        assert!(wrong.contains("E_METHOD"), "{wrong}");
+        assert!(wrong.contains("method_not_allowed"), "{wrong}");
         stop.cancel();
         assert_eq!(serving.await.unwrap(), 0);
     }

@@ -1,2 +1,84 @@
-//! Operating it: the one port, and the API behind it.
+//! The one port ([`listener`]), and the HTTP routes for people and dashboards: incidents, metrics, health, reload.
+//!
+//! Stateless: everything comes in through [`ApiState`]. Handlers never wait for a shard's turn except for the alerts
+//! of one incident, and reads of the store run on threads that may block. Who may call what is the listener's matter.
+
+mod incidents;
 pub mod listener;
+mod operate;
+mod problem;
+
+pub use problem::{Problem, echo};
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::{get, post};
+use futures_util::future::BoxFuture;
+
+use crate::engine::incident::AlertDoc;
+use crate::identity::IncidentId;
+use crate::metrics::Metrics;
+use crate::runtime::ReadModel;
+use crate::store::Reads;
+
+/// Asks the shards for at most so many alerts of an incident; also says how many there are. `None` where no shard
+/// knows the incident any more.
+pub type AlertsOf = Arc<dyn Fn(IncidentId, usize) -> BoxFuture<'static, Option<(Vec<AlertDoc>, u64)>> + Send + Sync>;
+
+/// Whether events are taken at present; else the reason in words.
+pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Loads the configuration anew: a sentence about what changed, or the diagnostics of a file that was refused.
+pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, Result<String, Vec<String>>> + Send + Sync>;
+
+/// What the handlers work on. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    /// Incidents as of the last commit.
+    pub read_model: Arc<ReadModel>,
+    /// The store, for what the read model no longer holds.
+    pub reads: Arc<dyn Reads>,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// The alerts of one incident.
+    pub alerts: AlertsOf,
+    /// Whether events are taken.
+    pub ready: Readiness,
+    /// Loads the configuration anew.
+    pub reload: Reload,
+}
+
+/// The routes, ready to be merged into the listener's.
+pub fn routes(state: ApiState) -> Router {
+    Router::new()
+        .route("/api/v1/incidents", get(incidents::list))
+        .route("/api/v1/incidents/{id}", get(incidents::show))
+        .route("/metrics", get(operate::metrics))
+        .route("/-/healthy", get(operate::healthy))
+        .route("/-/ready", get(operate::ready))
+        .route("/-/reload", post(operate::reload))
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(map_response(secured))
+        .with_state(state)
+}
+
+/// Answers are data of this moment: not to be guessed at by a browser, not to be kept by a proxy.
+async fn secured(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+impl std::fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiState").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

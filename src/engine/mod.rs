@@ -1,3 +1,71 @@
-//! The decisions (being written).
+//! The decisions: events and `now` go in, verdicts and decisions come out.
+//!
+//! Pure and single-threaded: no clock, no I/O, no lock, no randomness that could be seen. [`Shard`] is the only door;
+//! the branching is in `shard.rs`, the stages around it compute and return. It never fails and never waits.
+
+mod alert;
+mod codec;
+mod correlate;
 pub mod decision;
+mod dedup;
+mod group;
 pub mod incident;
+mod interner;
+mod journal;
+mod lifecycle;
+mod records;
+mod shard;
+mod slab;
+mod timers;
+mod window;
+
+pub use shard::{Changes, ReloadReport, Shard, SnapshotStep, Stats};
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Bounds and times of the engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct EngineConfig {
+    /// The lease of a firing event that names no end. Default `5m`.
+    #[serde(with = "crate::event::duration")]
+    #[schemars(with = "String")]
+    pub resolve_timeout: Duration,
+    /// How late an event may come and still be correlated as if in order. Default `2m`.
+    #[serde(with = "crate::event::duration")]
+    #[schemars(with = "String")]
+    pub lateness: Duration,
+    /// How long a producer's id is remembered. Default `1h`.
+    #[serde(with = "crate::event::duration")]
+    #[schemars(with = "String")]
+    pub dedup_horizon: Duration,
+    /// How many producer ids a shard remembers at most; beyond it the oldest are forgotten early. Default 1,000,000.
+    pub dedup_max_ids: usize,
+    /// Alerts a shard holds at most; events of further ones are rejected with `E_CAPACITY`. Default 1,000,000.
+    pub max_alerts: usize,
+    /// Groups a shard holds at most; beyond it events are recorded with the reason `limit_reached`. Default 1,000,000.
+    pub max_groups: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            resolve_timeout: Duration::from_secs(300),
+            lateness: Duration::from_secs(120),
+            dedup_horizon: Duration::from_secs(3_600),
+            dedup_max_ids: 1_000_000,
+            max_alerts: 1_000_000,
+            max_groups: 1_000_000,
+        }
+    }
+}
+
+impl EngineConfig {
+    /// How long a resolved or stale alert is kept, so that what comes late is recognised.
+    pub fn retention(&self) -> Duration {
+        self.resolve_timeout.max(self.lateness)
+    }
+}

@@ -5,15 +5,26 @@
 //! all errors are found at load, and matching never fails.
 
 mod compile;
+mod default;
+mod index;
 mod matcher;
+mod nearest;
+mod title;
+mod validate;
 
-pub use compile::{OpenWhen, Problem, Rule, RuleSet, Subject, Title};
-pub use matcher::{Field, Matcher, Operator, parse_matcher};
+pub use compile::{OpenWhen, Rule, RuleSet, Subject, compile};
+pub use default::default_rules;
+pub use matcher::{Field, Matcher, Operator, Pattern, parse_matcher};
+pub use nearest::{hint, nearest};
+pub use title::{TITLE_BYTES_MAX, Title, TitleContext};
+pub use validate::{Problem, check_name};
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::event::Severity;
 
 /// How much something hurts, or how fast it must be answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +38,27 @@ pub enum Level {
     Medium,
     /// Little, or when there is time.
     Low,
+}
+
+impl Level {
+    /// How fast an alert of this severity must be answered: critical → high, error → medium, the rest → low.
+    pub const fn of_severity(severity: Severity) -> Self {
+        match severity {
+            Severity::Critical => Level::High,
+            Severity::Error => Level::Medium,
+            Severity::Warning | Severity::Info => Level::Low,
+        }
+    }
+
+    /// The inverse of `as u8`, for the journal.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Level::High),
+            1 => Some(Level::Medium),
+            2 => Some(Level::Low),
+            _ => None,
+        }
+    }
 }
 
 /// Impact × urgency, `P1` (gravest) to `P5`.
@@ -154,7 +186,7 @@ pub enum MissingLabel {
 }
 
 /// Exactly one of the three.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenWhenConfig {
     /// So many different alerts fired within the window. 1 to 10,000.
@@ -166,6 +198,12 @@ pub struct OpenWhenConfig {
     /// So many different values of a label among the alerts that fired within the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distinct: Option<DistinctConfig>,
+}
+
+impl Default for OpenWhenConfig {
+    fn default() -> Self {
+        Self { alerts: Some(1), events: None, distinct: None }
+    }
 }
 
 /// See [`OpenWhenConfig::distinct`].

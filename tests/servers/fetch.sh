@@ -69,7 +69,7 @@ fetch_kafka() {
     rm -rf "$new"
     mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies \
         -DincludeScope=runtime -DoutputDirectory="$new" >"$log" 2>&1 ||
-        die "maven could not get Kafka $version, see $log: $(grep -m1 -o 'ERROR.*' "$log" || true)"
+        die "maven could not get Kafka $version, see $log"
     rm -rf "$kafka"
     mv "$new" "$kafka"
 }
@@ -85,7 +85,7 @@ try_kafka() {
 }
 
 ! complete || exit 0
-mkdir -p "$cache" || die "cannot create $cache"
+mkdir -p "$cache" 2>/dev/null || die "cannot create $cache"
 exec 9>"$cache/lock"
 flock -w 900 9 || die "another fetch.sh has held $cache/lock for 15 minutes"
 ! complete || exit 0

@@ -1,0 +1,45 @@
+//! Operating the daemon over HTTP: metrics, health, readiness, reload. Prometheus conventions.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::{ApiState, Problem};
+
+const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// `GET /metrics`.
+pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
+    let rendered = tokio::task::spawn_blocking(move || state.metrics.render()).await;
+    match rendered {
+        Ok(text) => ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], text).into_response(),
+        Err(error) => Problem::internal("the metrics could not be rendered", &error).into_response(),
+    }
+}
+
+/// `GET /-/healthy`: the process answers.
+pub(super) async fn healthy() -> &'static str {
+    "incidentd is healthy\n"
+}
+
+/// `GET /-/ready`: events are taken.
+pub(super) async fn ready(State(state): State<ApiState>) -> Response {
+    match (state.ready)() {
+        Ok(()) => "incidentd is ready\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("incidentd is not ready: {reason}\n")).into_response(),
+    }
+}
+
+/// `POST /-/reload`: an invalid file never replaces a valid one.
+pub(super) async fn reload(State(state): State<ApiState>) -> Response {
+    match (state.reload)().await {
+        Ok(done) => format!("{done}\n").into_response(),
+        Err(problems) => {
+            let detail = "the configuration is invalid; the one before stays in force";
+            Problem::new(StatusCode::BAD_REQUEST, "invalid_configuration", detail)
+                .with("problems", json!(problems))
+                .into_response()
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The routes as a caller meets them, over a read model made by hand and a store that answers from a list.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::*;
+use crate::delivery::Action;
+use crate::engine::incident::{AlertCounts, Escalation, IncidentDoc, IncidentStatus, Targets};
+use crate::event::{Severity, Timestamp};
+use crate::rules::{Level, Priority};
+use crate::store::{IncidentQuery, PendingDelivery, ShardPosition, StoreError, TimelineEntry};
+
+fn doc(id: u64, status: IncidentStatus) -> Arc<IncidentDoc> {
+    let opened_at = Timestamp::from_micros(1_800_000_000_000_000 + id as i64);
+    Arc::new(IncidentDoc {
+        id: IncidentId(id),
+        status,
+        version: 1,
+        title: format!("incident {id}"),
+        rule: "service-degraded".into(),
+        key: BTreeMap::from([("service".into(), "checkout".into())]),
+        severity: Severity::Critical,
+        impact: Level::High,
+        urgency: Level::High,
+        priority: Priority::P1,
+        priority_reason: "impact high × urgency high".into(),
+        service: Some("checkout".into()),
+        assignee: None,
+        opened_at,
+        acknowledged_at: None,
+        resolved_at: None,
+        updated_at: opened_at,
+        alerts: AlertCounts { firing: 1, resolved: 0, total: 1 },
+        events: 3,
+        links: Vec::new(),
+        targets: Targets::default(),
+        escalation: Escalation::default(),
+        reasons: vec!["condition_met".into()],
+    })
+}
+
+/// A store of incidents and nothing else.
+#[derive(Default)]
+struct Shelf(Mutex<Vec<Arc<IncidentDoc>>>);
+
+impl Reads for Shelf {
+    fn meta(&self, _: &str) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+    fn replay(&self, _: u16, _: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(u64, u64), StoreError> {
+        Ok((0, 0))
+    }
+    fn positions(&self) -> Result<Vec<ShardPosition>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn incidents(&self, query: &IncidentQuery) -> Result<Vec<(Timestamp, IncidentId, String)>, StoreError> {
+        let model = ReadModel::default();
+        model.apply(&self.0.lock().unwrap(), &[]);
+        let row = |doc: Arc<IncidentDoc>| (doc.opened_at, doc.id, serde_json::to_string(&doc).unwrap());
+        Ok(model.list(query).into_iter().map(row).collect())
+    }
+    fn incident(&self, id: IncidentId) -> Result<Option<String>, StoreError> {
+        let shelf = self.0.lock().unwrap();
+        Ok(shelf.iter().find(|doc| doc.id == id).map(|doc| serde_json::to_string(doc).unwrap()))
+    }
+    fn timeline(&self, incident: IncidentId, _: usize) -> Result<Vec<TimelineEntry>, StoreError> {
+        let at = Timestamp::from_micros(1_800_000_000_000_000);
+        let (by, reason) = ("rule:service-degraded".to_owned(), "condition_met".to_owned());
+        Ok(vec![TimelineEntry { incident, sequence: 1, at, by, what: Action::Opened, reason, detail: "it is".into() }])
+    }
+    fn pending(&self, _: &str, _: i64, _: usize) -> Result<Vec<PendingDelivery>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn parked(&self, _: &str, _: usize) -> Result<Vec<PendingDelivery>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn backlog(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+fn alert() -> AlertDoc {
+    let at = Timestamp::from_micros(1_800_000_000_000_000);
+    AlertDoc {
+        fingerprint: "00000000000000ff".into(),
+        state: "firing",
+        severity: Severity::Critical,
+        source: "prometheus".into(),
+        summary: "slow".into(),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        count: 3,
+        first_seen: at,
+        last_seen: at,
+        ends_at: None,
+    }
+}
+
+fn state(live: &[Arc<IncidentDoc>], stored: Vec<Arc<IncidentDoc>>) -> ApiState {
+    let read_model = Arc::new(ReadModel::default());
+    read_model.apply(live, &[]);
+    ApiState {
+        read_model,
+        reads: Arc::new(Shelf(Mutex::new(stored))),
+        metrics: Metrics::new(),
+        alerts: Arc::new(|id, _| Box::pin(async move { (id.0 == 1).then(|| (vec![alert()], 1)) })),
+        ready: Arc::new(|| Err("the store does not take commits".to_owned())),
+        reload: Arc::new(|| Box::pin(async { Err(vec!["rules.yaml:3:5: unknown key `grup_by`".to_owned()]) })),
+    }
+}
+
+async fn call(state: ApiState, method: Method, path: &str) -> (StatusCode, String, String) {
+    let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+    let response = routes(state).oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+    let kind = response.headers().get("content-type").map_or("", |kind| kind.to_str().unwrap()).to_owned();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, kind, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn get_json(state: ApiState, path: &str) -> (StatusCode, Value) {
+    let (status, _, body) = call(state, Method::GET, path).await;
+    (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
+}
+
+fn ids(page: &Value) -> Vec<&str> {
+    page["incidents"].as_array().unwrap().iter().map(|incident| incident["id"].as_str().unwrap()).collect()
+}
+
+fn name(id: u64) -> String {
+    IncidentId(id).to_string()
+}
+
+#[tokio::test]
+async fn a_listing_is_newest_first_and_finds_what_only_the_store_still_has() {
+    use IncidentStatus::{Closed, Open, Resolved};
+    // The store lags: it still says that 2 is open.
+    let state = state(&[doc(4, Open), doc(2, Resolved)], vec![doc(1, Closed), doc(2, Open), doc(3, Closed)]);
+    let (status, page) = get_json(state.clone(), "/api/v1/incidents").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(ids(&page), [4, 3, 2, 1].map(name));
+    assert_eq!(page["next_cursor"], Value::Null);
+    assert_eq!(page["incidents"][0]["alerts"]["total"], 1);
+    let (_, page) = get_json(state, "/api/v1/incidents?status=open&service=checkout&rule=&priority=P1").await;
+    assert_eq!(ids(&page), [name(4)], "the read model wins over the store");
+}
+
+#[tokio::test]
+async fn pages_neither_repeat_nor_skip() {
+    let (live, stored) = (1..=7).map(|id| doc(id, IncidentStatus::Open)).partition(|doc: &Arc<_>| doc.id.0 % 2 == 0);
+    let state = state(&(live as Vec<_>), stored);
+    let (mut seen, mut path) = (Vec::new(), "/api/v1/incidents?limit=3".to_owned());
+    loop {
+        let (_, page) = get_json(state.clone(), &path).await;
+        seen.extend(ids(&page).into_iter().map(str::to_owned));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/api/v1/incidents?limit=3&cursor={cursor}");
+    }
+    assert_eq!(seen, [7, 6, 5, 4, 3, 2, 1].map(name));
+}
+
+#[tokio::test]
+async fn a_bad_parameter_is_named_with_its_legal_values() {
+    for (query, parameter, told) in [
+        ("status=opened", "status", "open, acknowledged, resolved, closed"),
+        ("priority=p1", "priority", "P1, P2, P3, P4, P5"),
+        ("limit=0", "limit", "from 1 to 1000"),
+        ("limit=many", "limit", "from 1 to 1000"),
+        ("limit=-1", "limit", "from 1 to 1000"),
+        ("cursor=@@", "cursor", "next_cursor"),
+        ("colour=red", "colour", "known: status, priority"),
+        ("rule=a&rule=b", "rule", "twice"),
+    ] {
+        let (status, _, body) = call(state(&[], vec![]), Method::GET, &format!("/api/v1/incidents?{query}")).await;
+        let problem: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
+        assert_eq!(problem["parameter"], parameter, "{query}");
+        assert!(problem["detail"].as_str().unwrap().contains(told), "{query}: {problem}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_beyond_the_most_is_capped() {
+    let (status, _) = get_json(state(&[], vec![]), "/api/v1/incidents?limit=99999999999").await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_single_view_has_alerts_and_timeline() {
+    let (status, one) =
+        get_json(state(&[doc(1, IncidentStatus::Open)], vec![]), &format!("/api/v1/incidents/{}", name(1))).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(one["alerts"][0]["summary"], "slow");
+    assert_eq!(one["alert_counts"]["firing"], 1);
+    assert_eq!(one["timeline"][0]["what"], "opened");
+}
+
+#[tokio::test]
+async fn an_incident_that_only_the_store_knows_is_shown_without_alerts() {
+    let state = state(&[], vec![doc(9, IncidentStatus::Closed)]);
+    let (status, one) = get_json(state, &format!("/api/v1/incidents/{}", name(9))).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!((&one["status"], &one["alerts"]), (&"closed".into(), &Value::Array(vec![])));
+}
+
+#[tokio::test]
+async fn an_unknown_incident_is_a_404_problem() {
+    for id in [name(5), "INC-nonsense".to_owned(), "x".repeat(500)] {
+        let (status, kind, body) = call(state(&[], vec![]), Method::GET, &format!("/api/v1/incidents/{id}")).await;
+        assert_eq!((status, kind.as_str()), (StatusCode::NOT_FOUND, "application/problem+json"));
+        assert!(body.contains("unknown_incident") && body.len() < 300, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn health_readiness_and_metrics_follow_the_conventions() {
+    let (status, _, body) = call(state(&[], vec![]), Method::GET, "/-/healthy").await;
+    assert_eq!((status, body.trim()), (StatusCode::OK, "incidentd is healthy"));
+    let (status, _, body) = call(state(&[], vec![]), Method::GET, "/-/ready").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body.contains("does not take commits"), "{body}");
+    let (status, kind, body) = call(state(&[], vec![]), Method::GET, "/metrics").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+    assert!(body.contains("# TYPE incidentd_build_info gauge"), "{body}");
+}
+
+#[tokio::test]
+async fn a_refused_reload_says_what_is_wrong_and_reload_takes_only_post() {
+    let (status, kind, body) = call(state(&[], vec![]), Method::POST, "/-/reload").await;
+    assert_eq!((status, kind.as_str()), (StatusCode::BAD_REQUEST, "application/problem+json"));
+    assert!(body.contains("rules.yaml:3:5"), "{body}");
+    let (status, kind, _) = call(state(&[], vec![]), Method::GET, "/-/reload").await;
+    assert_eq!((status, kind.as_str()), (StatusCode::METHOD_NOT_ALLOWED, "application/problem+json"));
+}

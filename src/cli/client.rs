@@ -1,0 +1,95 @@
+//! The HTTP side of the commands that talk to a daemon.
+//!
+//! Every failure becomes one line about its cause and one about its remedy.
+
+use std::time::Duration;
+
+use reqwest::{StatusCode, Url};
+use serde_json::Value;
+
+use super::{Failure, ServerArgs};
+
+/// A daemon that does not answer in this time is taken for gone.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Reads from a daemon.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: Option<String>,
+}
+
+impl Client {
+    /// A client of the daemon that the arguments name.
+    ///
+    /// # Errors
+    /// When the URL cannot be used.
+    pub fn new(server: &ServerArgs) -> Result<Self, Failure> {
+        let base =
+            Url::parse(&server.url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let usage =
+            || Failure::usage(format!("\"{}\" is no URL", server.url)).remedy("write it as http://127.0.0.1:9095");
+        // An error says that a provider was chosen before, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http =
+            reqwest::Client::builder().timeout(TIMEOUT).user_agent(concat!("incidentd/", env!("CARGO_PKG_VERSION")));
+        let http = http.build().map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
+        Ok(Self { http, base: base.ok_or_else(usage)?, token: server.token.clone() })
+    }
+
+    /// Reads a path below the URL. The body, or `None` where there is no such thing.
+    ///
+    /// # Errors
+    /// When the daemon cannot be reached or refuses.
+    pub async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Option<String>, Failure> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = self.http.get(url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let body = response.text().await.map_err(|error| self.unreachable(&error))?;
+        match status {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => Ok(Some(body)),
+            status => Err(self.refused(status, &body)),
+        }
+    }
+
+    /// What could not be understood of an answer.
+    pub fn unclear(&self, error: &dyn std::fmt::Display) -> Failure {
+        let cause = format!("{} answers with something else than incidents: {error}", self.base);
+        Failure::failed(cause).remedy("check that --url names an incidentd of this version")
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let mut deepest: &dyn std::error::Error = error;
+        while let Some(source) = deepest.source() {
+            deepest = source;
+        }
+        Failure::failed(format!("cannot reach {}: {deepest}", self.base))
+            .remedy("start the daemon with `incidentd run`, or name another one with --url")
+    }
+
+    fn refused(&self, status: StatusCode, body: &str) -> Failure {
+        let problem: Value = serde_json::from_str(body).unwrap_or_default();
+        let said =
+            problem["detail"].as_str().or(problem["title"].as_str()).map_or_else(|| status.to_string(), str::to_owned);
+        let failure = Failure::failed(format!("{} refused: {said}", self.base));
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                failure.remedy("give a token of scope `read` with --token or INCIDENTD_TOKEN")
+            }
+            StatusCode::BAD_REQUEST => failure,
+            _ => failure.remedy("look at the daemon's log, or try again later"),
+        }
+    }
+}

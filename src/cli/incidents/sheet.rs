@@ -1,0 +1,204 @@
+//! One incident as a sheet to read: what it is, why, what happened when, which alerts, what it is linked to.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::Deserialize;
+
+use super::{Counts, Incident};
+use crate::cli::terminal::{Paint, Tone, ago, escaped, span, table_text, thousands};
+use crate::event::Timestamp;
+
+/// Alerts shown; the rest is counted.
+const ALERTS_SHOWN: usize = 20;
+
+/// The single view.
+#[derive(Debug, Deserialize)]
+pub struct Sheet {
+    #[serde(flatten)]
+    incident: Incident,
+    #[serde(default)]
+    alerts: Vec<Alert>,
+    #[serde(default)]
+    links: Vec<Link>,
+    #[serde(default)]
+    timeline: Vec<Entry>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Alert {
+    state: String,
+    severity: String,
+    summary: String,
+    labels: BTreeMap<String, String>,
+    count: u64,
+    last_seen: Timestamp,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Link {
+    #[serde(rename = "type")]
+    kind: String,
+    target: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    at: Timestamp,
+    by: String,
+    what: String,
+    detail: String,
+}
+
+impl Sheet {
+    /// The sheet as text.
+    pub fn text(&self, now: Timestamp, paint: Paint) -> String {
+        let parts = [
+            self.head(paint),
+            self.facts(now),
+            self.reasons(paint),
+            self.timeline(paint),
+            self.alerts(now, paint),
+            self.links(paint),
+        ];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
+    }
+
+    fn head(&self, paint: Paint) -> String {
+        let Incident { id, status, title, priority, severity, .. } = &self.incident;
+        let (id, status, severity) = (paint.tone(Tone::Cyan, &escaped(id)), escaped(status), escaped(severity));
+        let title = paint.tone(Tone::Bold, &escaped(title));
+        format!("{id}  {}  {status}  {severity}\n{title}", paint.priority(&escaped(priority)))
+    }
+
+    fn facts(&self, now: Timestamp) -> String {
+        let incident = &self.incident;
+        let mut text = String::new();
+        let mut fact = |name: &str, value: Option<String>| {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                let _ = writeln!(text, "  {name:<13} {}", escaped(&value));
+            }
+        };
+        let at = |time: Timestamp| format!("{time} ({})", ago(now.since(time)));
+        let due = |time: Timestamp| match time > now {
+            true => format!("{time} (in {})", span(time.since(now))),
+            false => at(time),
+        };
+        let Counts { firing, total } = incident.counts;
+        fact("service", incident.service.clone());
+        fact("rule", Some(incident.rule.clone()));
+        fact("key", Some(labels(&incident.key)));
+        fact("assignee", incident.assignee.clone());
+        fact("priority", Some(format!("{}: {}", incident.priority, incident.priority_reason)));
+        fact("opened", Some(at(incident.opened_at)));
+        fact("acknowledged", incident.acknowledged_at.map(at));
+        fact("resolved", incident.resolved_at.map(at));
+        fact("respond by", incident.targets.respond_by.map(due));
+        fact("resolve by", incident.targets.resolve_by.map(due));
+        fact("breached", incident.targets.breached.then(|| "a target has passed unmet".to_owned()));
+        fact("alerts", Some(format!("{} firing, {} in all", thousands(firing), thousands(total))));
+        fact("events", Some(thousands(incident.events)));
+        text.trim_end().to_owned()
+    }
+
+    fn reasons(&self, paint: Paint) -> String {
+        let reasons = self.incident.reasons.iter().map(|reason| vec![format!("  {}", escaped(reason))]);
+        section("Reasons", reasons.map(|row| row.concat()).collect(), paint)
+    }
+
+    fn timeline(&self, paint: Paint) -> String {
+        let row = |entry: &Entry| {
+            let shown = |text: &str| escaped(text).into_owned();
+            vec![format!("  {}", entry.at), shown(&entry.what), shown(&entry.by), shown(&entry.detail)]
+        };
+        table_section("Timeline", &["  AT", "WHAT", "BY", "DETAIL"], self.timeline.iter().map(row).collect(), paint)
+    }
+
+    fn alerts(&self, now: Timestamp, paint: Paint) -> String {
+        let row = |alert: &Alert| {
+            vec![
+                format!("  {}", escaped(&alert.state)),
+                escaped(&alert.severity).into_owned(),
+                escaped(&alert.summary).into_owned(),
+                escaped(&labels(&alert.labels)).into_owned(),
+                thousands(alert.count),
+                ago(now.since(alert.last_seen)),
+            ]
+        };
+        let header = ["  STATE", "SEVERITY", "SUMMARY", "LABELS", "EVENTS", "LAST SEEN"];
+        let mut text =
+            table_section("Alerts", &header, self.alerts.iter().take(ALERTS_SHOWN).map(row).collect(), paint);
+        let total = self.incident.counts.total.max(self.alerts.len() as u64);
+        let shown = self.alerts.len().min(ALERTS_SHOWN) as u64;
+        if shown > 0 && total > shown {
+            let _ = write!(text, "\n  and {} more", thousands(total - shown));
+        }
+        text
+    }
+
+    fn links(&self, paint: Paint) -> String {
+        let line = |link: &Link| format!("  {}: {}", escaped(&link.kind), escaped(&link.target));
+        section("Links", self.links.iter().map(line).collect(), paint)
+    }
+}
+
+fn section(title: &str, lines: Vec<String>, paint: Paint) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("{}\n{}", paint.tone(Tone::Bold, title), lines.join("\n"))
+}
+
+fn table_section(title: &str, header: &[&str], rows: Vec<Vec<String>>, paint: Paint) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("{}\n{}", paint.tone(Tone::Bold, title), table_text(header, rows, &[]))
+}
+
+fn labels(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_sheet_tells_what_why_and_when() {
+        let alert = json!({"state": "firing", "severity": "critical", "summary": "slow", "labels": {"pod": "a"},
+            "count": 1_200, "last_seen": "2026-11-22T03:05:00Z"});
+        let sheet: Sheet = serde_json::from_value(json!({
+            "id": "INC-0000000000001", "status": "open", "priority": "P1", "severity": "critical",
+            "title": "checkout degraded", "rule": "service-degraded", "key": {"service": "checkout"},
+            "priority_reason": "impact high × urgency high", "opened_at": "2026-11-22T03:00:00Z",
+            "alert_counts": {"firing": 30, "resolved": 0, "total": 30}, "events": 36_000,
+            "targets": {"respond_by": "2026-11-22T03:15:00Z", "resolve_by": null, "breached": false},
+            "reasons": ["condition_met"], "alerts": vec![alert; 30],
+            "links": [{"type": "runbook", "target": "https://example.org\u{7}"}],
+            "timeline": [{"at": "2026-11-22T03:00:00Z", "by": "rule:service-degraded", "what": "opened", "detail": "3 of 3"}],
+        }))
+        .unwrap();
+        let text = sheet.text(Timestamp::parse_rfc3339(b"2026-11-22T03:05:30Z").unwrap(), Paint::plain());
+        for told in [
+            "INC-0000000000001  P1  open  critical\ncheckout degraded\n",
+            "  opened        2026-11-22T03:00:00Z (5m ago)\n",
+            "  respond by    2026-11-22T03:15:00Z (in 9m)\n",
+            "  alerts        30 firing, 30 in all\n",
+            "  events        36,000",
+            "Reasons\n  condition_met",
+            "  2026-11-22T03:00:00Z  opened  rule:service-degraded  3 of 3",
+            "  firing  critical  slow     pod=a   1,200   30s ago",
+            "\n  and 10 more",
+            "Links\n  runbook: https://example.org\\u{7}",
+        ] {
+            assert!(text.contains(told), "{told:?} is missing in\n{text}");
+        }
+        assert!(!text.contains("assignee") && !text.contains("resolved"), "{text}");
+    }
+}

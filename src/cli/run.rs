@@ -1,0 +1,68 @@
+//! `incidentd run`: the daemon, until it is told to stop.
+//!
+//! SIGINT and SIGTERM stop it in order, a second one at once. SIGHUP loads the configuration anew.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Failure;
+use super::daemon::{Daemon, DaemonOptions};
+
+const EXAMPLES: &str = "\
+Examples:
+  incidentd run
+  incidentd run --config /etc/incidentd/incidentd.yaml --data-dir /var/lib/incidentd
+
+Without a file it runs on embedded defaults: loopback listener, state in ./incidentd-data, a default
+rule set, incidents printed by the `stdout` sink.
+
+Signals: SIGHUP loads the configuration anew; SIGINT and SIGTERM stop in order, a second one at once.";
+
+/// The arguments of `run`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RunArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the state is kept; goes before the file's `data_dir`.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where to listen; goes before the file's `listen`.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Listen beyond loopback although no authentication is configured.
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the configuration is invalid or the daemon cannot start.
+pub async fn run(args: RunArgs) -> Result<(), Failure> {
+    let RunArgs { config, data_dir, listen, insecure } = args;
+    let on = |kind| signal(kind).map_err(|error| Failure::failed(format!("cannot listen to signals: {error}")));
+    let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+    let mut hangup = on(SignalKind::hangup())?;
+    let daemon = Daemon::start(DaemonOptions { config, data_dir, listen, insecure }).await?;
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => daemon.reload().await,
+            () = either(&mut interrupt, &mut terminate) => break,
+        }
+    }
+    tokio::select! {
+        () = daemon.stop() => Ok(()),
+        () = either(&mut interrupt, &mut terminate) => Err(Failure::failed("stopped at once; what was acknowledged is durable")),
+    }
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}

@@ -1,0 +1,176 @@
+//! The byte format of journal entries and snapshot slices: varints, length-prefixed texts, nothing else.
+//!
+//! Unsigned numbers are LEB128, signed ones zigzag first (the scheme of Protocol Buffers). Reading never panics and
+//! never allocates more than the input is long; a damaged entry ends in an error that names the place.
+
+use crate::event::Timestamp;
+
+/// Appends values to a buffer.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn byte(&mut self, value: u8) {
+        self.bytes.push(value);
+    }
+
+    pub(super) fn number(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.bytes.push(value as u8);
+    }
+
+    pub(super) fn signed(&mut self, value: i64) {
+        self.number(((value << 1) ^ (value >> 63)) as u64);
+    }
+
+    pub(super) fn time(&mut self, value: Timestamp) {
+        self.signed(value.as_micros());
+    }
+
+    pub(super) fn maybe_time(&mut self, value: Option<Timestamp>) {
+        self.byte(u8::from(value.is_some()));
+        if let Some(value) = value {
+            self.time(value);
+        }
+    }
+
+    pub(super) fn wide(&mut self, value: u128) {
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(super) fn fixed(&mut self, value: u64) {
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(super) fn text(&mut self, value: &str) {
+        self.number(value.len() as u64);
+        self.bytes.extend_from_slice(value.as_bytes());
+    }
+}
+
+/// Reads what [`Writer`] wrote.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+/// Where and why an entry cannot be read.
+pub(super) type Fault = String;
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    pub(super) fn fault(&self, what: &str) -> Fault {
+        format!("{what} at byte {} of {}", self.at, self.bytes.len())
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
+        let end = self.at.checked_add(len).filter(|end| *end <= self.bytes.len());
+        let Some(end) = end else { return Err(self.fault("cut short")) };
+        let taken = &self.bytes[self.at..end];
+        self.at = end;
+        Ok(taken)
+    }
+
+    pub(super) fn byte(&mut self) -> Result<u8, Fault> {
+        Ok(self.take(1)?[0])
+    }
+
+    pub(super) fn flag(&mut self) -> Result<bool, Fault> {
+        Ok(self.byte()? != 0)
+    }
+
+    pub(super) fn number(&mut self) -> Result<u64, Fault> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(self.fault("number too long"))
+    }
+
+    pub(super) fn small(&mut self) -> Result<u32, Fault> {
+        let value = self.number()?;
+        u32::try_from(value).map_err(|_| self.fault("number too large"))
+    }
+
+    pub(super) fn signed(&mut self) -> Result<i64, Fault> {
+        let value = self.number()?;
+        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    pub(super) fn time(&mut self) -> Result<Timestamp, Fault> {
+        Ok(Timestamp::from_micros(self.signed()?))
+    }
+
+    pub(super) fn maybe_time(&mut self) -> Result<Option<Timestamp>, Fault> {
+        if self.flag()? { Ok(Some(self.time()?)) } else { Ok(None) }
+    }
+
+    pub(super) fn wide(&mut self) -> Result<u128, Fault> {
+        Ok(u128::from_le_bytes(self.take(16)?.try_into().expect("16 bytes were taken")))
+    }
+
+    pub(super) fn fixed(&mut self) -> Result<u64, Fault> {
+        Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("8 bytes were taken")))
+    }
+
+    pub(super) fn text(&mut self) -> Result<&'a str, Fault> {
+        let len = self.number()? as usize;
+        let bytes = self.take(len)?;
+        std::str::from_utf8(bytes).map_err(|_| self.fault("text is no UTF-8"))
+    }
+
+    /// A length that the remaining bytes can hold, each item taking at least one byte.
+    pub(super) fn count(&mut self) -> Result<usize, Fault> {
+        let count = self.number()? as usize;
+        if count > self.bytes.len() - self.at { Err(self.fault("count too large")) } else { Ok(count) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(number: u64, signed: i64, wide: u128, text: String) {
+            let mut writer = Writer::default();
+            writer.number(number);
+            writer.signed(signed);
+            writer.wide(wide);
+            writer.text(&text);
+            let mut reader = Reader::new(&writer.bytes);
+            prop_assert_eq!(reader.number(), Ok(number));
+            prop_assert_eq!(reader.signed(), Ok(signed));
+            prop_assert_eq!(reader.wide(), Ok(wide));
+            prop_assert_eq!(reader.text(), Ok(text.as_str()));
+            prop_assert!(reader.is_empty());
+        }
+
+        #[test]
+        fn damaged_bytes_end_in_an_error_or_a_value_and_never_panic(bytes: Vec<u8>) {
+            let mut reader = Reader::new(&bytes);
+            while reader.text().is_ok() && !reader.is_empty() {}
+            let mut reader = Reader::new(&bytes);
+            while reader.number().is_ok() && !reader.is_empty() {}
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What a rule remembers for one group key: the window, its members, and the incident once there is one.
+//!
+//! Bounded by `max_groups`. A group without an incident goes away when nothing has happened in it for window +
+//! lateness; one with an incident when that is closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+
+use super::alert::Dirty;
+use super::incident::{IncidentLink, IncidentStatus};
+use super::interner::Symbol;
+use super::slab::Slab;
+use super::window::Span;
+use crate::event::{Severity, Timestamp};
+use crate::identity::IncidentId;
+use crate::rules::{Level, OnStale, Priority};
+
+/// The rule of a group whose rule is no longer configured.
+pub(super) const RETIRED: u32 = u32::MAX;
+
+/// How many reasons an incident shows, newest kept.
+pub(super) const REASONS_MAX: usize = 16;
+
+/// Where a group without a live incident stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Phase {
+    /// The condition does not hold yet.
+    Gathering,
+    /// It holds; the opening is held back until then.
+    Waiting(Timestamp),
+    /// An incident is open or acknowledged.
+    Live,
+    /// The incident is resolved and may come back.
+    Resolved,
+}
+
+/// What of the rule an incident keeps, so that it runs to its end when the rule is changed or removed.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Policy {
+    pub(super) resolve_after: Duration,
+    pub(super) reopen_within: Duration,
+    pub(super) update_interval: Duration,
+    pub(super) on_stale: OnStale,
+    pub(super) notify: Arc<[Arc<str>]>,
+}
+
+/// What `linked` and `updated` deliveries wait to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Gathered {
+    pub(super) linked: u32,
+    pub(super) changed: u32,
+    pub(super) cleared: u32,
+    pub(super) due: Option<Timestamp>,
+}
+
+/// The incident as the engine keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Incident {
+    pub(super) id: IncidentId,
+    pub(super) status: IncidentStatus,
+    pub(super) version: u64,
+    pub(super) sequence: u64,
+    pub(super) title: String,
+    pub(super) severity: Severity,
+    pub(super) impact: Level,
+    /// Fixed by the rule, or following the severity.
+    pub(super) fixed_urgency: Option<Level>,
+    pub(super) urgency: Level,
+    pub(super) priority: Priority,
+    pub(super) service: Option<Arc<str>>,
+    pub(super) opened_at: Timestamp,
+    pub(super) acknowledged_at: Option<Timestamp>,
+    pub(super) resolved_at: Option<Timestamp>,
+    pub(super) updated_at: Timestamp,
+    /// All alerts ever linked.
+    pub(super) total: u64,
+    /// Since when nothing fires, on the receiving clock.
+    pub(super) clear_since: Option<Timestamp>,
+    pub(super) gathered: Gathered,
+    pub(super) reasons: Vec<String>,
+    pub(super) links: Vec<IncidentLink>,
+    pub(super) policy: Policy,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// Index into the rule set, or [`RETIRED`].
+    pub(super) rule: u32,
+    pub(super) rule_name: Arc<str>,
+    /// The rule's correlation hash when the window was made.
+    pub(super) correlation: u64,
+    pub(super) key_hash: u128,
+    /// `group_by` names with the values; `None` where the label is missing.
+    pub(super) key: Box<[(Symbol, Option<Symbol>)]>,
+    pub(super) phase: Phase,
+    pub(super) span: Span,
+    /// The event that met the condition, while the opening is held back.
+    pub(super) opening: Option<(u128, Timestamp, u32)>,
+    pub(super) members: Vec<u32>,
+    /// Members that hold back all clear.
+    pub(super) firing: u32,
+    /// Events counted since the window began.
+    pub(super) events: u64,
+    pub(super) last_activity: Timestamp,
+    pub(super) newest_event_at: Timestamp,
+    pub(super) timer_at: Timestamp,
+    pub(super) incident: Option<Box<Incident>>,
+    pub(super) dirty: Dirty,
+    /// Its counts are to be refreshed in the read model.
+    pub(super) touched: bool,
+}
+
+/// All groups of a shard.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    pub(super) slots: Slab<Group>,
+    by_key: HashTable<u32>,
+}
+
+impl Groups {
+    pub(super) fn find(&self, key_hash: u128) -> Option<u32> {
+        self.by_key.find(key_hash as u64, |slot| self.slots[*slot].key_hash == key_hash).copied()
+    }
+
+    pub(super) fn insert(&mut self, group: Group) -> u32 {
+        let key_hash = group.key_hash;
+        let slot = self.slots.insert(group);
+        self.index(slot, key_hash);
+        slot
+    }
+
+    fn index(&mut self, slot: u32, key_hash: u128) {
+        let slots = &self.slots;
+        self.by_key.insert_unique(key_hash as u64, slot, |slot| slots[*slot].key_hash as u64);
+    }
+
+    /// Makes a group unreachable by its key: its rule is gone.
+    pub(super) fn unindex(&mut self, slot: u32) {
+        let key_hash = self.slots[slot].key_hash;
+        if let Ok(entry) = self.by_key.find_entry(key_hash as u64, |other| *other == slot) {
+            entry.remove();
+        }
+    }
+
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Group> {
+        self.slots.get(slot)?;
+        self.unindex(slot);
+        self.slots.remove(slot)
+    }
+
+    /// Indexes what recovery has put into slots, but for retired groups.
+    pub(super) fn finish_restore(&mut self) {
+        self.slots.collect_free();
+        self.by_key.clear();
+        let found: Vec<_> = self
+            .slots
+            .slots()
+            .filter(|(_, group)| group.rule != RETIRED)
+            .map(|(slot, group)| (slot, group.key_hash))
+            .collect();
+        for (slot, key_hash) in found {
+            self.index(slot, key_hash);
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let heap = |group: &Group| {
+            group.members.capacity() * 4 + group.incident.as_ref().map_or(0, |_| size_of::<Incident>() + 200)
+        };
+        let sampled: usize = self.slots.slots().take(256).map(|(_, group)| heap(group)).sum();
+        let average = sampled / self.slots.len().clamp(1, 256);
+        self.slots.bytes() + self.by_key.capacity() * 5 + average * self.slots.len()
+    }
+}
+
+/// The groups that an alert belongs to, by the rules that match it.
+pub(super) type Targets = SmallVec<[u32; 4]>;

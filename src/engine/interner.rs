@@ -1,0 +1,99 @@
+//! Label names and values, each kept once per shard and freed with its last user.
+//!
+//! Memory: the text itself and about 40 bytes beside it. Bounded by the alerts that use it (`max_alerts`).
+
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
+
+/// An interned text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Symbol(pub(super) u32);
+
+#[derive(Debug)]
+struct Entry {
+    text: Box<str>,
+    users: u32,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Interner {
+    table: HashTable<u32>,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    hasher: RandomState,
+    text_bytes: usize,
+}
+
+impl Interner {
+    /// The symbol of a text; counts one more user.
+    pub(super) fn intern(&mut self, text: &str) -> Symbol {
+        let hash = self.hasher.hash_one(text);
+        let Self { table, entries, .. } = self;
+        if let Some(index) = table.find(hash, |index| &*entries[*index as usize].text == text) {
+            entries[*index as usize].users += 1;
+            return Symbol(*index);
+        }
+        let entry = Entry { text: text.into(), users: 1 };
+        self.text_bytes += text.len();
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.entries[index as usize] = entry;
+                index
+            }
+            None => {
+                self.entries.push(entry);
+                (self.entries.len() - 1) as u32
+            }
+        };
+        let Self { table, entries, hasher, .. } = self;
+        table.insert_unique(hash, index, |index| hasher.hash_one(&*entries[*index as usize].text));
+        Symbol(index)
+    }
+
+    /// Counts one user less; the last one frees the text.
+    pub(super) fn release(&mut self, symbol: Symbol) {
+        let entry = &mut self.entries[symbol.0 as usize];
+        entry.users -= 1;
+        if entry.users > 0 {
+            return;
+        }
+        let text = std::mem::take(&mut entry.text);
+        self.text_bytes -= text.len();
+        let hash = self.hasher.hash_one(&*text);
+        if let Ok(slot) = self.table.find_entry(hash, |index| *index == symbol.0) {
+            slot.remove();
+        }
+        self.free.push(symbol.0);
+    }
+
+    /// The text of a symbol.
+    pub(super) fn text(&self, symbol: Symbol) -> &str {
+        &self.entries[symbol.0 as usize].text
+    }
+
+    /// Bytes held, by estimate.
+    pub(super) fn bytes(&self) -> usize {
+        self.text_bytes + self.entries.capacity() * 24 + self.table.capacity() * 5 + self.free.capacity() * 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_kept_once_and_freed_with_its_last_user() {
+        let mut interner = Interner::default();
+        let first = interner.intern("service");
+        assert_eq!(interner.intern("service"), first);
+        let other = interner.intern("host");
+        interner.release(first);
+        assert_eq!(interner.text(first), "service");
+        interner.release(first);
+        assert_eq!(interner.intern("cluster"), first, "the slot is used again");
+        assert_eq!(interner.text(other), "host");
+        assert_eq!(interner.text_bytes, "cluster".len() + "host".len());
+    }
+}

@@ -1,0 +1,276 @@
+//! The hot state as bytes: what a commit changed, what a snapshot holds, and the way back.
+//!
+//! A journal entry lists the changed objects with their absolute values, so that replaying an entry that is already
+//! contained in a snapshot slice does no harm: the last record of an object wins. Alerts carry their memberships; the
+//! members of a group, its counts, all indexes and all timers are derived from them at the end of recovery. Texts are
+//! written out. The first byte of every entry is the version of the format.
+
+use std::sync::Arc;
+
+use super::alert::Dirty;
+use super::codec::{Fault, Reader, Writer};
+use super::group::RETIRED;
+use super::records::{
+    ALERT, ALERT_COUNTERS, ALERT_GONE, CLOSED, GROUP, GROUP_COUNTERS, GROUP_GONE, SEEN, read_alert,
+    read_alert_counters, read_group, read_group_counters, release_key, write_alert, write_alert_counters, write_closed,
+    write_group, write_group_counters, write_ids,
+};
+use super::shard::{Changes, ReloadReport, Shard, SnapshotStep};
+use crate::event::Timestamp;
+use crate::identity::IncidentId;
+use crate::rules::RuleSet;
+
+/// Version of the format; entries of another one are refused.
+const FORMAT: u8 = 1;
+/// Objects in one slice of a snapshot: about 0.3 MB, 1 ms.
+const SLICE_OBJECTS: u32 = 1_024;
+
+/// How far a snapshot has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SnapshotCursor {
+    Groups(u32),
+    Alerts(u32),
+    Seen(u64),
+    Closed,
+}
+
+impl Shard {
+    /// Hands out what must be made durable since the last call.
+    pub fn take_changes(&mut self) -> Changes {
+        let mut writer = Writer::default();
+        writer.byte(FORMAT);
+        for (tag, gone) in [(ALERT_GONE, &mut self.removed_alerts), (GROUP_GONE, &mut self.removed_groups)] {
+            for slot in gone.drain(..) {
+                writer.byte(tag);
+                writer.number(u64::from(slot));
+            }
+        }
+        for slot in self.dirty_groups.drain(..) {
+            let Some(group) = self.groups.slots.get_mut(slot) else { continue };
+            match std::mem::take(&mut group.dirty) {
+                Dirty::Clean => {}
+                Dirty::Counters => write_group_counters(&mut writer, slot, group),
+                Dirty::Whole => write_group(&mut writer, &self.names, slot, group),
+            }
+        }
+        for slot in self.dirty_alerts.drain(..) {
+            let Some(alert) = self.alerts.slots.get_mut(slot) else { continue };
+            match std::mem::take(&mut alert.dirty) {
+                Dirty::Clean => {}
+                Dirty::Counters => write_alert_counters(&mut writer, slot, alert),
+                Dirty::Whole => write_alert(&mut writer, &self.names, slot, alert),
+            }
+        }
+        write_ids(&mut writer, self.seen.take_fresh());
+        write_closed(&mut writer, self.closed_ids.take_fresh());
+        let touched = std::mem::take(&mut self.touched_groups);
+        let counts = touched.iter().filter_map(|group| self.counts(*group)).collect();
+        for group in touched {
+            if let Some(group) = self.groups.slots.get_mut(group) {
+                group.touched = false;
+            }
+        }
+        let journal = if writer.bytes.len() > 1 { writer.bytes } else { Vec::new() };
+        let decisions = std::mem::take(&mut self.decisions);
+        Changes { journal, decisions, counts, positions: std::mem::take(&mut self.moved_positions) }
+    }
+
+    /// The next slice of a snapshot; begins a new one where none is under way.
+    pub fn snapshot_step(&mut self) -> SnapshotStep {
+        let mut writer = Writer::default();
+        writer.byte(FORMAT);
+        let cursor = self.snapshot.unwrap_or(SnapshotCursor::Groups(0));
+        self.snapshot = match cursor {
+            SnapshotCursor::Groups(from) => {
+                let to = from.saturating_add(SLICE_OBJECTS).min(self.groups.slots.end());
+                for slot in from..to {
+                    if let Some(group) = self.groups.slots.get(slot) {
+                        write_group(&mut writer, &self.names, slot, group);
+                    }
+                }
+                Some(if to < self.groups.slots.end() { SnapshotCursor::Groups(to) } else { SnapshotCursor::Alerts(0) })
+            }
+            SnapshotCursor::Alerts(from) => {
+                let to = from.saturating_add(SLICE_OBJECTS).min(self.alerts.slots.end());
+                for slot in from..to {
+                    if let Some(alert) = self.alerts.slots.get(slot) {
+                        write_alert(&mut writer, &self.names, slot, alert);
+                    }
+                }
+                Some(if to < self.alerts.slots.end() { SnapshotCursor::Alerts(to) } else { SnapshotCursor::Seen(0) })
+            }
+            SnapshotCursor::Seen(from) => {
+                let (ids, next) = self.seen.slice(from, SLICE_OBJECTS as usize * 8);
+                write_ids(&mut writer, ids);
+                Some(if next < self.seen.end() { SnapshotCursor::Seen(next) } else { SnapshotCursor::Closed })
+            }
+            SnapshotCursor::Closed => {
+                write_closed(&mut writer, self.closed_ids.all());
+                None
+            }
+        };
+        SnapshotStep { bytes: writer.bytes, last: self.snapshot.is_none() }
+    }
+
+    /// Takes back a snapshot slice or a journal entry, in the order in which they were made.
+    ///
+    /// # Errors
+    /// Where and why the bytes cannot be read. The shard must then not be used.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let mut reader = Reader::new(bytes);
+        let format = reader.byte()?;
+        if format != FORMAT {
+            return Err(format!("format {format}, this version reads {FORMAT}"));
+        }
+        while !reader.is_empty() {
+            match reader.byte()? {
+                ALERT => self.restore_alert(&mut reader)?,
+                ALERT_COUNTERS => {
+                    let slot = reader.small()?;
+                    read_alert_counters(&mut reader, self.alerts.slots.get_mut(slot))?;
+                }
+                ALERT_GONE => {
+                    let slot = reader.small()?;
+                    if let Some(alert) = self.alerts.slots.remove(slot) {
+                        alert.texts.release(&mut self.names);
+                    }
+                }
+                GROUP => self.restore_group(&mut reader)?,
+                GROUP_COUNTERS => {
+                    let slot = reader.small()?;
+                    read_group_counters(&mut reader, self.groups.slots.get_mut(slot))?;
+                }
+                GROUP_GONE => {
+                    let slot = reader.small()?;
+                    self.remove_restored_group(slot);
+                }
+                SEEN => {
+                    for _ in 0..reader.count()? {
+                        let (key, at) = (reader.wide()?, reader.time()?);
+                        self.seen.restore(key, at);
+                    }
+                }
+                CLOSED => {
+                    for _ in 0..reader.count()? {
+                        self.closed_ids.insert(IncidentId(reader.fixed()?));
+                    }
+                }
+                tag => return Err(reader.fault(&format!("unknown record {tag}"))),
+            }
+        }
+        Ok(())
+    }
+
+    fn restore_alert(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        let (slot, alert) = read_alert(reader, &mut self.names)?;
+        if let Some(old) = self.alerts.slots.remove(slot) {
+            old.texts.release(&mut self.names);
+        }
+        self.alerts.slots.put(slot, alert);
+        Ok(())
+    }
+
+    fn restore_group(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        let (slot, group) = read_group(reader, &mut self.names)?;
+        self.remove_restored_group(slot);
+        self.groups.slots.put(slot, group);
+        Ok(())
+    }
+
+    fn remove_restored_group(&mut self, slot: u32) {
+        if let Some(group) = self.groups.slots.remove(slot) {
+            release_key(&mut self.names, &group);
+        }
+    }
+
+    /// Ends recovery: binds groups to the present rules and derives members, counts, indexes and timers.
+    pub fn finish_restore(&mut self) -> ReloadReport {
+        self.alerts.finish_restore();
+        self.seen.finish_restore();
+        self.closed_ids.forget_fresh();
+        let alerts: Vec<u32> = self.alerts.slots.slots().map(|(slot, _)| slot).collect();
+        for slot in &alerts {
+            let alert = &mut self.alerts.slots[*slot];
+            let groups = &mut self.groups.slots;
+            alert.memberships.retain(|membership| {
+                let Some(group) = groups.get_mut(membership.group) else { return false };
+                membership.place = group.members.len() as u32;
+                group.members.push(*slot);
+                group.firing += u32::from(membership.firing);
+                true
+            });
+        }
+        let groups: Vec<u32> = self.groups.slots.slots().map(|(slot, _)| slot).collect();
+        for slot in &groups {
+            if let Some(incident) = self.groups.slots[*slot].incident.as_deref() {
+                self.incidents.insert(incident.id, *slot);
+            }
+        }
+        self.groups.finish_restore();
+        let report = self.rebind();
+        self.timers.clear();
+        for slot in alerts.iter().copied().filter(|slot| self.alerts.slots.get(*slot).is_some()).collect::<Vec<_>>() {
+            self.alerts.slots[slot].timer_at = Timestamp::MAX;
+            self.schedule_alert(slot);
+        }
+        for slot in groups.iter().copied().filter(|slot| self.groups.slots.get(*slot).is_some()).collect::<Vec<_>>() {
+            self.groups.slots[slot].timer_at = Timestamp::MAX;
+            self.schedule_group(slot);
+        }
+        report
+    }
+
+    /// Takes a new rule set. Windows of rules that correlate as before are untouched; other windows are dropped;
+    /// incidents stay, and follow the new rule of the same name where its `group_by` is the same.
+    pub fn reload(&mut self, rules: Arc<RuleSet>, config: super::EngineConfig) -> ReloadReport {
+        self.rules = rules;
+        self.config = config;
+        self.rebind()
+    }
+
+    fn rebind(&mut self) -> ReloadReport {
+        self.epoch += 1;
+        let mut report = ReloadReport::default();
+        let slots: Vec<u32> = self.groups.slots.slots().map(|(slot, _)| slot).collect();
+        let places: hashbrown::HashMap<Arc<str>, u32> =
+            self.rules.rules.iter().enumerate().map(|(place, rule)| (rule.name.clone(), place as u32)).collect();
+        for slot in slots {
+            let Some(group) = self.groups.slots.get(slot) else { continue };
+            let place = places.get(&group.rule_name).copied();
+            let rule = place.map(|place| self.rules.rules[place as usize].clone());
+            let names = group.key.iter().map(|(name, _)| self.names.text(*name));
+            let same_key = rule.as_ref().is_some_and(|rule| names.eq(rule.group_by.iter().map(|name| &**name)));
+            let same = same_key && rule.as_ref().is_some_and(|rule| rule.correlation == group.correlation);
+            let has_incident = group.incident.is_some();
+            let (old, retired) = (group.rule, group.rule == RETIRED);
+            match (place, rule) {
+                (Some(place), Some(rule)) if !retired && (same || (same_key && has_incident)) => {
+                    report.kept += 1;
+                    let group = &mut self.groups.slots[slot];
+                    group.rule = place;
+                    group.correlation = rule.correlation;
+                    if let Some(incident) = group.incident.as_deref_mut() {
+                        incident.policy = super::lifecycle::policy(&rule);
+                    }
+                    if !same {
+                        group.span.clear();
+                        self.mark_group(slot, Dirty::Whole);
+                    }
+                }
+                _ if has_incident => {
+                    report.retired += 1;
+                    if old != RETIRED {
+                        self.groups.unindex(slot);
+                        self.groups.slots[slot].rule = RETIRED;
+                        self.mark_group(slot, Dirty::Whole);
+                    }
+                }
+                _ => {
+                    report.dropped += 1;
+                    self.expire(slot);
+                }
+            }
+        }
+        report
+    }
+}

@@ -1,0 +1,598 @@
+//! The life of an incident: open, link, update, resolve, reopen, close.
+//!
+//! Every step moves by the table in `IncidentStatus::after`, takes the next sequence number, and ends in a [`Decision`]
+//! with its reason, at once or gathered for `update_interval`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+
+use super::alert::{AlertState, Dirty};
+use super::decision::{Decision, Outcome, Reason, Verdict};
+use super::group::{Gathered, Group, Incident, Phase, Policy, REASONS_MAX};
+use super::incident::{
+    AlertCounts, AlertDoc, Escalation, IncidentCounts, IncidentDoc, IncidentLink, IncidentStatus, Targets,
+};
+use super::shard::Shard;
+use super::timers::Owner;
+use crate::delivery::Action;
+use crate::event::{Severity, Timestamp};
+use crate::identity::{IncidentId, alertmanager_fingerprint, domain};
+use crate::rules::{Level, OnStale, Rule, TitleContext};
+
+/// Links an incident takes over from the alert that opens it.
+const LINKS_MAX: usize = 16;
+/// Ids of closed incidents that are remembered, so that none is given twice; about 50 bytes each.
+const CLOSED_IDS_MAX: usize = 100_000;
+
+/// Ids of closed incidents, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct ClosedIds {
+    known: HashSet<IncidentId>,
+    order: VecDeque<IncidentId>,
+    /// Ids at the back that the journal does not have yet.
+    fresh: usize,
+}
+
+impl ClosedIds {
+    pub(super) fn insert(&mut self, id: IncidentId) {
+        if !self.known.insert(id) {
+            return;
+        }
+        if self.order.len() >= CLOSED_IDS_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        self.order.push_back(id);
+        self.fresh = (self.fresh + 1).min(self.order.len());
+    }
+
+    pub(super) fn take_fresh(&mut self) -> impl ExactSizeIterator<Item = IncidentId> + '_ {
+        let from = self.order.len() - std::mem::take(&mut self.fresh);
+        self.order.range(from..).copied()
+    }
+
+    /// What was restored is in the journal already.
+    pub(super) fn forget_fresh(&mut self) {
+        self.fresh = 0;
+    }
+
+    pub(super) fn all(&self) -> impl ExactSizeIterator<Item = IncidentId> + '_ {
+        self.order.iter().copied()
+    }
+}
+
+impl Shard {
+    /// Opens the group's incident. `opening` is the event that it is named after, and the alert that met the condition.
+    pub(super) fn open(
+        &mut self,
+        now: Timestamp,
+        group: u32,
+        opening: (u128, Timestamp, u32),
+        reason: Reason,
+    ) -> Verdict {
+        let (event, first_at, slot) = opening;
+        let Some(rule) = self.rules.rules.get(self.groups.slots[group].rule as usize).cloned() else {
+            return Verdict::new(Outcome::Recorded, Reason::NoRule);
+        };
+        let id = self.incident_id(&rule, group, event);
+        let oldest = first_at.minus(rule.window);
+        self.dismiss(group, |membership, alert| membership.firing || alert.last_seen >= oldest);
+        let incident = self.new_incident(now, id, &rule, group, slot);
+        self.incidents.insert(id, group);
+        let state = &mut self.groups.slots[group];
+        state.incident = Some(Box::new(incident));
+        state.phase = Phase::Live;
+        state.opening = None;
+        state.span.clear();
+        self.link_members(group);
+        let have = self.groups.slots[group].members.len();
+        let detail = format!("opened by rule {}: {reason}; {have} alerts", rule.name);
+        self.emit(now, group, Action::Opened, reason, detail);
+        Verdict::of(Outcome::Opened, reason, id)
+    }
+
+    fn incident_id(&mut self, rule: &Rule, group: u32, event: u128) -> IncidentId {
+        let key = self.groups.slots[group].key_hash;
+        // The same event can open the same group's incident again once all memory of it is gone, such as an alert
+        // that Prometheus repeats with its old start time after a long silence: it then takes the next free name.
+        for round in 0_u64.. {
+            let hasher = self.hasher.reset(domain::INCIDENT).part(rule.name.as_bytes()).part(&key.to_le_bytes());
+            let id = IncidentId(hasher.part(&event.to_le_bytes()).part(&round.to_le_bytes()).finish64());
+            if !self.incidents.contains_key(&id) && !self.closed_ids.known.contains(&id) {
+                return id;
+            }
+        }
+        unreachable!("a bounded set does not hold every id")
+    }
+
+    fn new_incident(&self, now: Timestamp, id: IncidentId, rule: &Rule, group: u32, slot: u32) -> Incident {
+        let severity = self.gravest(group).max(self.alerts.slots[slot].severity);
+        let urgency = rule.urgency(severity);
+        let service = self
+            .key_value(group, "service")
+            .or_else(|| self.alerts.slots[slot].texts.label(&self.names, "service").map(Arc::from));
+        Incident {
+            id,
+            status: IncidentStatus::Open,
+            version: 0,
+            sequence: 0,
+            title: self.title(rule, group, slot),
+            severity,
+            impact: rule.impact,
+            fixed_urgency: rule.urgency,
+            urgency,
+            priority: self.rules.priority(rule.impact, urgency),
+            service,
+            opened_at: now,
+            acknowledged_at: None,
+            resolved_at: None,
+            updated_at: now,
+            total: 0,
+            clear_since: None,
+            gathered: Gathered::default(),
+            reasons: Vec::new(),
+            links: self.links(slot),
+            policy: policy(rule),
+        }
+    }
+
+    fn gravest(&self, group: u32) -> Severity {
+        let members = self.groups.slots[group].members.iter();
+        members.map(|slot| self.alerts.slots[*slot].severity).max().unwrap_or_default()
+    }
+
+    fn key_value(&self, group: u32, name: &str) -> Option<Arc<str>> {
+        let key = self.groups.slots[group].key.iter();
+        let (_, value) = key.copied().find(|(label, _)| self.names.text(*label) == name)?;
+        Some(Arc::from(self.names.text(value?)))
+    }
+
+    fn title(&self, rule: &Rule, group: u32, slot: u32) -> String {
+        let (alert, names) = (&self.alerts.slots[slot], &self.names);
+        let pairs = |pairs: &[(super::interner::Symbol, super::interner::Symbol)]| -> Vec<(&str, &str)> {
+            pairs.iter().map(|(name, value)| (names.text(*name), names.text(*value))).collect()
+        };
+        let key: Vec<(&str, &str)> = self.groups.slots[group]
+            .key
+            .iter()
+            .map(|(name, value)| (names.text(*name), value.map_or("", |value| names.text(value))))
+            .collect();
+        let context = TitleContext {
+            labels: &pairs(&alert.texts.labels),
+            annotations: &pairs(&alert.texts.annotations),
+            key: &key,
+            severity: alert.severity,
+            source: alert.texts.source.map_or("", |source| names.text(source)),
+            summary: alert.texts.summary.map_or("", |summary| names.text(summary)),
+            rule: &rule.name,
+        };
+        // A template that cannot be rendered for this alert must never cost the incident.
+        rule.title.as_ref().and_then(|title| title.render(context)).unwrap_or_else(|| {
+            let key: Vec<String> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            if key.is_empty() { rule.name.to_string() } else { format!("{}: {}", rule.name, key.join(", ")) }
+        })
+    }
+
+    fn links(&self, slot: u32) -> Vec<IncidentLink> {
+        let texts = &self.alerts.slots[slot].texts;
+        let runbook = texts.annotations.iter().filter(|(name, _)| self.names.text(*name) == "runbook_url");
+        let link = |kind: &str, target| IncidentLink {
+            kind: kind.to_owned(),
+            target: self.names.text(target).to_owned(),
+            by: "event".to_owned(),
+            reason: "given by the alert that opened the incident".to_owned(),
+        };
+        let given = texts.links.iter().map(|(rel, href)| link(self.names.text(*rel), *href));
+        given.chain(runbook.map(|(_, href)| link("runbook", *href))).take(LINKS_MAX).collect()
+    }
+
+    /// Links every member that is not linked yet.
+    fn link_members(&mut self, group: u32) -> u32 {
+        let mut linked = 0;
+        for place in 0..self.groups.slots[group].members.len() {
+            let slot = self.groups.slots[group].members[place];
+            let Some(membership) = self.alerts.slots[slot].membership(group) else { continue };
+            if !std::mem::replace(&mut membership.linked, true) {
+                linked += 1;
+                self.mark_alert(slot, Dirty::Whole);
+            }
+        }
+        if let Some(incident) = self.groups.slots[group].incident.as_deref_mut() {
+            incident.total += u64::from(linked);
+        }
+        linked
+    }
+
+    /// A member of a live incident fires: links it if it is new to the incident.
+    pub(super) fn link(&mut self, now: Timestamp, slot: u32, group: u32, was_firing: bool) -> Verdict {
+        let severity = self.alerts.slots[slot].severity;
+        let Some(membership) = self.alerts.slots[slot].membership(group) else {
+            return Verdict::new(Outcome::Recorded, Reason::NoRule);
+        };
+        let new = !std::mem::replace(&mut membership.linked, true);
+        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else {
+            return Verdict::new(Outcome::Recorded, Reason::NoRule);
+        };
+        let id = incident.id;
+        if !new && was_firing {
+            return Verdict::of(Outcome::Duplicate, Reason::Repeat, id);
+        }
+        incident.clear_since = None;
+        incident.total += u64::from(new);
+        incident.gathered.linked += u32::from(new);
+        incident.gathered.changed += u32::from(!new);
+        self.mark_alert(slot, Dirty::Whole);
+        self.gather(now, group, severity);
+        if new {
+            Verdict::of(Outcome::Linked, Reason::IncidentOpen, id)
+        } else {
+            Verdict::of(Outcome::Updated, Reason::AlertReturned, id)
+        }
+    }
+
+    /// The alert says something new: its live incidents take note.
+    pub(super) fn as_updated(&mut self, now: Timestamp, slot: u32, verdict: Verdict) -> Verdict {
+        let severity = self.alerts.slots[slot].severity;
+        let groups: super::group::Targets =
+            self.alerts.slots[slot].memberships.iter().filter(|one| one.linked).map(|one| one.group).collect();
+        for group in groups {
+            let state = &mut self.groups.slots[group];
+            if state.phase == Phase::Live
+                && let Some(incident) = state.incident.as_deref_mut()
+            {
+                incident.gathered.changed += 1;
+                self.gather(now, group, severity);
+            }
+        }
+        match verdict.outcome {
+            Outcome::Duplicate => Verdict { outcome: Outcome::Updated, reason: Reason::AlertChanged, ..verdict },
+            _ => verdict,
+        }
+    }
+
+    /// Takes the next sequence number and waits for what else belongs to the same delivery.
+    fn gather(&mut self, now: Timestamp, group: u32, severity: Severity) {
+        let rules = self.rules.clone();
+        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
+        incident.sequence += 1;
+        incident.version += 1;
+        incident.updated_at = now;
+        if severity > incident.severity {
+            incident.severity = severity;
+            incident.urgency = incident.fixed_urgency.unwrap_or_else(|| Level::of_severity(severity));
+            incident.priority = incident.priority.min(rules.priority(incident.impact, incident.urgency));
+        }
+        let due = now.plus(incident.policy.update_interval);
+        let due = *incident.gathered.due.get_or_insert(due);
+        self.mark_group(group, Dirty::Whole);
+        if due <= now {
+            self.flush(now, group);
+        } else {
+            self.schedule_group(group);
+        }
+    }
+
+    /// Tells what was gathered, under the newest sequence number.
+    fn flush(&mut self, now: Timestamp, group: u32) {
+        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
+        let gathered = std::mem::take(&mut incident.gathered);
+        let action = if gathered.linked > 0 { Action::Linked } else { Action::Updated };
+        let parts = [(gathered.linked, "linked"), (gathered.changed, "changed"), (gathered.cleared, "cleared")];
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} alerts {what}"))
+            .collect();
+        self.push_decision(now, group, action, Reason::Gathered, parts.join(", "));
+    }
+
+    /// A linked member has cleared; with the last one, the time to all clear begins.
+    pub(super) fn live_member_cleared(&mut self, now: Timestamp, group: u32) {
+        let firing = self.groups.slots[group].firing;
+        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
+        incident.gathered.cleared += 1;
+        let severity = incident.severity;
+        if firing == 0 {
+            incident.clear_since = Some(now);
+        }
+        if firing == 0 && incident.policy.resolve_after.is_zero() {
+            self.resolve(now, group);
+        } else {
+            self.gather(now, group, severity);
+        }
+    }
+
+    pub(super) fn holds_on_stale(&self, group: u32) -> bool {
+        let incident = self.groups.slots[group].incident.as_deref();
+        incident.is_some_and(|incident| incident.policy.on_stale == OnStale::Hold)
+    }
+
+    /// Whatever is due in a group at `now`.
+    pub(super) fn group_due(&mut self, now: Timestamp, group: u32) {
+        let state = &self.groups.slots[group];
+        match state.phase {
+            Phase::Waiting(until) if until <= now => return self.wait_over(now, group),
+            Phase::Gathering if self.expires_at(group) <= now => return self.expire(group),
+            Phase::Live | Phase::Resolved => self.incident_due(now, group),
+            _ => {}
+        }
+        if self.groups.slots.get(group).is_some() {
+            self.schedule_group(group);
+        }
+    }
+
+    fn incident_due(&mut self, now: Timestamp, group: u32) {
+        let Some(incident) = self.groups.slots[group].incident.as_deref() else { return };
+        let policy = &incident.policy;
+        let clear = incident.clear_since.is_some_and(|since| since.plus(policy.resolve_after) <= now);
+        let over = incident.resolved_at.is_some_and(|at| at.plus(policy.reopen_within) <= now);
+        match incident.status {
+            IncidentStatus::Resolved if over => self.close(now, group),
+            status if status.is_live() && clear => self.resolve(now, group),
+            _ if incident.gathered.due.is_some_and(|due| due <= now) => self.flush(now, group),
+            _ => {}
+        }
+    }
+
+    /// The opening was held back long enough.
+    fn wait_over(&mut self, now: Timestamp, group: u32) {
+        let state = &mut self.groups.slots[group];
+        let opening = state.opening.take();
+        state.phase = Phase::Gathering;
+        let firing = state.members.iter().copied().find(|slot| self.alerts.slots[*slot].state == AlertState::Firing);
+        let Some(rule) = self.rules.rules.get(state.rule as usize).cloned() else { return self.expire(group) };
+        let (Some((event, at, slot)), Some(other)) = (opening, firing) else {
+            // Everything cleared while the rule waited: nobody needs to be told.
+            state.span.clear();
+            state.events = 0;
+            self.mark_group(group, Dirty::Whole);
+            return self.schedule_group(group);
+        };
+        let slot = if self.alerts.slots.get(slot).is_some_and(|alert| alert.state == AlertState::Firing) {
+            slot
+        } else {
+            other
+        };
+        let need = super::correlate::need(&rule);
+        self.open(now, group, (event, at, slot), Reason::ConditionMet { have: need, need });
+    }
+
+    /// When a window without an incident goes away, unless something happens before.
+    fn expires_at(&self, group: u32) -> Timestamp {
+        let state = &self.groups.slots[group];
+        let window = self.rules.rules.get(state.rule as usize).map(|rule| rule.window).unwrap_or_default();
+        state.last_activity.plus(window).plus(self.config.lateness)
+    }
+
+    /// Drops a window without an incident.
+    pub(super) fn expire(&mut self, group: u32) {
+        self.dismiss(group, |_, _| false);
+        if let Some(state) = self.groups.remove(group) {
+            super::records::release_key(&mut self.names, &state);
+            self.removed_groups.push(group);
+        }
+    }
+
+    /// Schedules the group's next deadline.
+    pub(super) fn schedule_group(&mut self, group: u32) {
+        let expires_at = self.expires_at(group);
+        let state = &mut self.groups.slots[group];
+        let incident = state.incident.as_deref();
+        let gathered = incident.and_then(|incident| incident.gathered.due);
+        let next = match (state.phase, incident) {
+            (Phase::Gathering, _) => Some(expires_at),
+            (Phase::Waiting(until), _) => Some(until),
+            (Phase::Live, Some(incident)) => {
+                incident.clear_since.map(|since| since.plus(incident.policy.resolve_after))
+            }
+            (Phase::Resolved, Some(incident)) => incident.resolved_at.map(|at| at.plus(incident.policy.reopen_within)),
+            _ => None,
+        };
+        if let Some(due) = next.into_iter().chain(gathered).min() {
+            self.timers.schedule(Owner::Group(group), &mut state.timer_at, due);
+        }
+    }
+
+    fn resolve(&mut self, now: Timestamp, group: u32) {
+        let state = &mut self.groups.slots[group];
+        let Some(incident) = state.incident.as_deref_mut() else { return };
+        incident.resolved_at = Some(now);
+        incident.clear_since = None;
+        let closes = incident.policy.reopen_within.is_zero();
+        state.phase = Phase::Resolved;
+        state.span.clear();
+        let detail = "all alerts have cleared".to_owned();
+        self.emit(now, group, Action::Resolved, Reason::AllClear, detail);
+        if closes {
+            self.close(now, group);
+        } else {
+            self.schedule_group(group);
+        }
+    }
+
+    /// The condition holds again within `reopen_within`.
+    pub(super) fn reopen(&mut self, now: Timestamp, group: u32) -> Verdict {
+        let state = &mut self.groups.slots[group];
+        let Some(incident) = state.incident.as_deref_mut() else {
+            return Verdict::new(Outcome::Recorded, Reason::NoRule);
+        };
+        let id = incident.id;
+        incident.resolved_at = None;
+        state.phase = Phase::Live;
+        state.span.clear();
+        let linked = self.link_members(group);
+        let detail = format!("came back: {linked} alerts linked anew");
+        self.emit(now, group, Action::Reopened, Reason::Recurrence, detail);
+        Verdict::of(Outcome::Opened, Reason::Recurrence, id)
+    }
+
+    fn close(&mut self, now: Timestamp, group: u32) {
+        self.emit(now, group, Action::Closed, Reason::ReopenWindowPassed, "final".to_owned());
+        let state = &mut self.groups.slots[group];
+        state.phase = Phase::Gathering;
+        state.events = 0;
+        state.touched = false;
+        self.touched_groups.retain(|touched| *touched != group);
+        if let Some(incident) = state.incident.take() {
+            self.incidents.remove(&incident.id);
+            self.closed_ids.insert(incident.id);
+        }
+        for place in 0..self.groups.slots[group].members.len() {
+            let slot = self.groups.slots[group].members[place];
+            if let Some(membership) = self.alerts.slots[slot].membership(group) {
+                membership.linked = false;
+            }
+            self.mark_alert(slot, Dirty::Whole);
+        }
+        self.dismiss(group, |membership, _| membership.firing);
+        self.mark_group(group, Dirty::Whole);
+        if self.groups.slots[group].members.is_empty() {
+            self.expire(group);
+        } else {
+            self.schedule_group(group);
+        }
+    }
+
+    /// Moves the incident by the table, takes the next sequence number and tells at once; what was gathered goes along.
+    fn emit(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, detail: String) {
+        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
+        incident.sequence += 1;
+        incident.version += 1;
+        incident.updated_at = now;
+        incident.gathered = Gathered::default();
+        if action != Action::Opened {
+            incident.status = incident.status.after(action).unwrap_or(incident.status);
+        }
+        if incident.reasons.len() == REASONS_MAX {
+            incident.reasons.remove(0);
+        }
+        incident.reasons.push(format!("{}: {}", action.as_str(), reason.code()));
+        self.mark_group(group, Dirty::Whole);
+        self.push_decision(now, group, action, reason, detail);
+        self.schedule_group(group);
+    }
+
+    fn push_decision(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, detail: String) {
+        let state = &self.groups.slots[group];
+        let Some(incident) = state.incident.as_deref() else { return };
+        let (sequence, notify) = (incident.sequence, incident.policy.notify.clone());
+        let incident = Arc::new(self.doc(state, incident));
+        self.mark_group(group, Dirty::Whole);
+        self.decisions.push(Decision { action, reason, sequence, at: now, detail, incident, notify });
+    }
+
+    fn doc(&self, state: &Group, incident: &Incident) -> IncidentDoc {
+        let key: BTreeMap<Arc<str>, Arc<str>> = state
+            .key
+            .iter()
+            .filter_map(|(name, value)| Some((self.names.text(*name).into(), self.names.text((*value)?).into())))
+            .collect();
+        IncidentDoc {
+            id: incident.id,
+            status: incident.status,
+            version: incident.version,
+            title: incident.title.clone(),
+            rule: state.rule_name.clone(),
+            key,
+            severity: incident.severity,
+            impact: incident.impact,
+            urgency: incident.urgency,
+            priority: incident.priority,
+            priority_reason: priority_reason(incident),
+            service: incident.service.clone(),
+            assignee: None,
+            opened_at: incident.opened_at,
+            acknowledged_at: incident.acknowledged_at,
+            resolved_at: incident.resolved_at,
+            updated_at: incident.updated_at,
+            alerts: alert_counts(state, incident),
+            events: state.events,
+            links: incident.links.clone(),
+            targets: Targets::default(),
+            escalation: Escalation::default(),
+            reasons: incident.reasons.clone(),
+        }
+    }
+
+    /// The present numbers of a group's incident.
+    pub(super) fn counts(&self, group: u32) -> Option<IncidentCounts> {
+        let state = self.groups.slots.get(group)?;
+        let incident = state.incident.as_deref()?;
+        Some(IncidentCounts { id: incident.id, alerts: alert_counts(state, incident), events: state.events })
+    }
+
+    /// Every incident that is not closed, as it is now.
+    pub fn docs(&self) -> Vec<Arc<IncidentDoc>> {
+        let live = self.groups.slots.slots();
+        live.filter_map(|(_, state)| Some(Arc::new(self.doc(state, state.incident.as_deref()?)))).collect()
+    }
+
+    /// The alerts of an incident that is not closed: at most `limit`, firing ones first, and how many there are in all.
+    pub fn incident_alerts(&self, id: IncidentId, limit: usize) -> Option<(Vec<AlertDoc>, u64)> {
+        let group = *self.incidents.get(&id)?;
+        let state = self.groups.slots.get(group)?;
+        let total = state.incident.as_deref()?.total;
+        let linked =
+            |slot: &&u32| self.alerts.slots[**slot].memberships.iter().any(|one| one.group == group && one.linked);
+        let firing = |slot: &&u32| self.alerts.slots[**slot].state == AlertState::Firing;
+        let members = || state.members.iter().filter(linked);
+        let chosen = members().filter(firing).chain(members().filter(|slot| !firing(slot))).take(limit);
+        Some((chosen.map(|slot| self.alert_doc(*slot)).collect(), total))
+    }
+
+    fn alert_doc(&self, slot: u32) -> AlertDoc {
+        let (alert, names) = (&self.alerts.slots[slot], &self.names);
+        let pairs = |pairs: &[(super::interner::Symbol, super::interner::Symbol)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(name, value)| (names.text(*name).to_owned(), names.text(*value).to_owned())).collect()
+        };
+        let text = |symbol: Option<_>| symbol.map_or(String::new(), |symbol| names.text(symbol).to_owned());
+        let labels = pairs(&alert.texts.labels);
+        let sorted = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        AlertDoc {
+            fingerprint: format!("{:016x}", alertmanager_fingerprint(sorted)),
+            state: alert.state.as_str(),
+            severity: alert.severity,
+            source: text(alert.texts.source),
+            summary: text(alert.texts.summary),
+            labels,
+            annotations: pairs(&alert.texts.annotations),
+            count: alert.count,
+            first_seen: alert.first_seen,
+            last_seen: alert.last_seen,
+            ends_at: (alert.state == AlertState::Firing).then_some(alert.until),
+        }
+    }
+}
+
+pub(super) fn policy(rule: &Rule) -> Policy {
+    Policy {
+        resolve_after: rule.resolve_after,
+        reopen_within: rule.reopen_within,
+        update_interval: rule.update_interval,
+        on_stale: rule.on_stale,
+        notify: rule.notify.clone(),
+    }
+}
+
+fn alert_counts(state: &Group, incident: &Incident) -> AlertCounts {
+    // While it is resolved, a member that fires again is not the incident's until the condition holds again.
+    let firing = if state.phase == Phase::Live { u64::from(state.firing).min(incident.total) } else { 0 };
+    AlertCounts { firing, resolved: incident.total - firing, total: incident.total }
+}
+
+fn priority_reason(incident: &Incident) -> String {
+    let name = |level: Level| ["high", "medium", "low"][level as usize];
+    let from = match incident.fixed_urgency {
+        Some(_) => "set by the rule".to_owned(),
+        None => format!("from severity {}", incident.severity.as_str()),
+    };
+    format!(
+        "{}: {} impact, {} urgency ({from})",
+        incident.priority.as_str(),
+        name(incident.impact),
+        name(incident.urgency)
+    )
+}

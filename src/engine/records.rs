@@ -1,0 +1,364 @@
+//! One record of the journal each: an alert, a group, its incident, and the few numbers that repeats move.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::alert::{Alert, AlertState, Dirty, Membership, Register, Texts};
+use super::codec::{Fault, Reader, Writer};
+use super::group::{Gathered, Group, Incident, Phase, Policy, RETIRED};
+use super::incident::{IncidentLink, IncidentStatus};
+use super::interner::{Interner, Symbol};
+use super::window::{Entry, Span};
+use crate::event::{Severity, Status, Timestamp};
+use crate::identity::{Fingerprint, IncidentId};
+use crate::rules::{Level, OnStale, Priority};
+
+pub(super) const ALERT: u8 = 1;
+pub(super) const ALERT_COUNTERS: u8 = 2;
+pub(super) const ALERT_GONE: u8 = 3;
+pub(super) const GROUP: u8 = 4;
+pub(super) const GROUP_COUNTERS: u8 = 5;
+pub(super) const GROUP_GONE: u8 = 6;
+pub(super) const SEEN: u8 = 7;
+pub(super) const CLOSED: u8 = 8;
+
+pub(super) fn release_key(names: &mut Interner, group: &Group) {
+    for (name, value) in &group.key {
+        names.release(*name);
+        value.iter().for_each(|value| names.release(*value));
+    }
+}
+
+pub(super) fn write_ids(writer: &mut Writer, ids: impl ExactSizeIterator<Item = (u128, Timestamp)>) {
+    if ids.len() == 0 {
+        return;
+    }
+    writer.byte(SEEN);
+    writer.number(ids.len() as u64);
+    for (key, at) in ids {
+        writer.wide(key);
+        writer.time(at);
+    }
+}
+
+pub(super) fn write_closed(writer: &mut Writer, ids: impl ExactSizeIterator<Item = IncidentId>) {
+    if ids.len() == 0 {
+        return;
+    }
+    writer.byte(CLOSED);
+    writer.number(ids.len() as u64);
+    ids.for_each(|id| writer.fixed(id.0));
+}
+
+pub(super) fn write_register(writer: &mut Writer, register: &Register) {
+    writer.time(register.at);
+    writer.byte(register.status as u8);
+    writer.fixed(register.event);
+}
+
+pub(super) fn read_register(reader: &mut Reader<'_>) -> Result<Register, Fault> {
+    let (at, status, event) = (reader.time()?, reader.byte()?, reader.fixed()?);
+    let status = Status::from_byte(status).ok_or_else(|| reader.fault("unknown status"))?;
+    Ok(Register { at, status, event })
+}
+
+pub(super) fn write_alert_counters(writer: &mut Writer, slot: u32, alert: &Alert) {
+    writer.byte(ALERT_COUNTERS);
+    writer.number(u64::from(slot));
+    write_counters(writer, alert);
+}
+
+pub(super) fn write_counters(writer: &mut Writer, alert: &Alert) {
+    write_register(writer, &alert.register);
+    writer.time(alert.first_seen);
+    writer.time(alert.last_seen);
+    writer.time(alert.until);
+    writer.number(alert.count);
+}
+
+pub(super) fn read_alert_counters(reader: &mut Reader<'_>, alert: Option<&mut Alert>) -> Result<(), Fault> {
+    let register = read_register(reader)?;
+    let (first_seen, last_seen, until) = (reader.time()?, reader.time()?, reader.time()?);
+    let count = reader.number()?;
+    // The alert may be gone already where a later slice of the snapshot was read first.
+    if let Some(alert) = alert {
+        (alert.register, alert.count) = (register, count);
+        (alert.first_seen, alert.last_seen, alert.until) = (first_seen, last_seen, until);
+    }
+    Ok(())
+}
+
+pub(super) fn write_pairs(writer: &mut Writer, names: &Interner, pairs: &[(Symbol, Symbol)]) {
+    writer.number(pairs.len() as u64);
+    for (name, value) in pairs {
+        writer.text(names.text(*name));
+        writer.text(names.text(*value));
+    }
+}
+
+pub(super) fn read_pairs(reader: &mut Reader<'_>, names: &mut Interner) -> Result<Box<[(Symbol, Symbol)]>, Fault> {
+    let count = reader.count()?;
+    (0..count).map(|_| Ok((names.intern(reader.text()?), names.intern(reader.text()?)))).collect()
+}
+
+pub(super) fn write_maybe_text(writer: &mut Writer, text: Option<&str>) {
+    writer.byte(u8::from(text.is_some()));
+    if let Some(text) = text {
+        writer.text(text);
+    }
+}
+
+pub(super) fn read_maybe_text<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>, Fault> {
+    if reader.flag()? { Ok(Some(reader.text()?)) } else { Ok(None) }
+}
+
+pub(super) fn write_alert(writer: &mut Writer, names: &Interner, slot: u32, alert: &Alert) {
+    writer.byte(ALERT);
+    writer.number(u64::from(slot));
+    writer.wide(alert.fingerprint.0);
+    writer.byte(alert.state as u8);
+    writer.byte(alert.severity as u8);
+    writer.fixed(alert.content);
+    write_counters(writer, alert);
+    for pairs in [&alert.texts.labels, &alert.texts.annotations, &alert.texts.links] {
+        write_pairs(writer, names, pairs);
+    }
+    for text in [alert.texts.source, alert.texts.summary] {
+        write_maybe_text(writer, text.map(|text| names.text(text)));
+    }
+    writer.number(alert.memberships.len() as u64);
+    for membership in &alert.memberships {
+        writer.number(u64::from(membership.group));
+        writer.byte(u8::from(membership.firing) | u8::from(membership.linked) << 1);
+    }
+}
+
+pub(super) fn read_alert(reader: &mut Reader<'_>, names: &mut Interner) -> Result<(u32, Alert), Fault> {
+    let slot = reader.small()?;
+    let fingerprint = Fingerprint(reader.wide()?);
+    let (state, severity) = (reader.byte()?, reader.byte()?);
+    let state = AlertState::ALL.into_iter().find(|known| *known as u8 == state);
+    let mut alert = Alert {
+        fingerprint,
+        register: Register::default(),
+        content: reader.fixed()?,
+        first_seen: Timestamp::EPOCH,
+        last_seen: Timestamp::EPOCH,
+        until: Timestamp::EPOCH,
+        timer_at: Timestamp::MAX,
+        count: 0,
+        texts: Texts::default(),
+        memberships: SmallVec::new(),
+        epoch: 0,
+        state: state.ok_or_else(|| reader.fault("unknown alert state"))?,
+        severity: Severity::from_byte(severity).ok_or_else(|| reader.fault("unknown severity"))?,
+        dirty: Dirty::Clean,
+    };
+    read_alert_counters(reader, Some(&mut alert))?;
+    alert.texts.labels = read_pairs(reader, names)?;
+    alert.texts.annotations = read_pairs(reader, names)?;
+    alert.texts.links = read_pairs(reader, names)?;
+    alert.texts.source = read_maybe_text(reader)?.map(|text| names.intern(text));
+    alert.texts.summary = read_maybe_text(reader)?.map(|text| names.intern(text));
+    for _ in 0..reader.count()? {
+        let (group, flags) = (reader.small()?, reader.byte()?);
+        alert.memberships.push(Membership { group, place: 0, firing: flags & 1 != 0, linked: flags & 2 != 0 });
+    }
+    Ok((slot, alert))
+}
+
+pub(super) fn write_group_counters(writer: &mut Writer, slot: u32, group: &Group) {
+    writer.byte(GROUP_COUNTERS);
+    writer.number(u64::from(slot));
+    writer.number(group.events);
+    writer.time(group.last_activity);
+    writer.time(group.newest_event_at);
+}
+
+pub(super) fn read_group_counters(reader: &mut Reader<'_>, group: Option<&mut Group>) -> Result<(), Fault> {
+    let (events, last_activity, newest_event_at) = (reader.number()?, reader.time()?, reader.time()?);
+    if let Some(group) = group {
+        (group.events, group.last_activity, group.newest_event_at) = (events, last_activity, newest_event_at);
+    }
+    Ok(())
+}
+
+pub(super) fn write_group(writer: &mut Writer, names: &Interner, slot: u32, group: &Group) {
+    writer.byte(GROUP);
+    writer.number(u64::from(slot));
+    writer.byte(u8::from(group.rule == RETIRED));
+    writer.text(&group.rule_name);
+    writer.fixed(group.correlation);
+    writer.wide(group.key_hash);
+    writer.number(group.key.len() as u64);
+    for (name, value) in &group.key {
+        writer.text(names.text(*name));
+        write_maybe_text(writer, value.map(|value| names.text(value)));
+    }
+    writer.number(group.events);
+    writer.time(group.last_activity);
+    writer.time(group.newest_event_at);
+    writer.maybe_time(if let Phase::Waiting(until) = group.phase { Some(until) } else { None });
+    writer.byte(u8::from(group.opening.is_some()));
+    if let Some((event, at, alert)) = group.opening {
+        writer.wide(event);
+        writer.time(at);
+        writer.number(u64::from(alert));
+    }
+    writer.number(group.span.entries().len() as u64);
+    for entry in group.span.entries() {
+        writer.time(entry.at);
+        writer.fixed(entry.item);
+        writer.wide(entry.event);
+    }
+    writer.byte(u8::from(group.incident.is_some()));
+    if let Some(incident) = group.incident.as_deref() {
+        write_incident(writer, incident);
+    }
+}
+
+pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Result<(u32, Group), Fault> {
+    let slot = reader.small()?;
+    let retired = reader.flag()?;
+    let rule_name = Arc::from(reader.text()?);
+    let (correlation, key_hash) = (reader.fixed()?, reader.wide()?);
+    let parts = reader.count()?;
+    let key = (0..parts)
+        .map(|_| Ok((names.intern(reader.text()?), read_maybe_text(reader)?.map(|value| names.intern(value)))))
+        .collect::<Result<_, Fault>>()?;
+    let (events, last_activity, newest_event_at) = (reader.number()?, reader.time()?, reader.time()?);
+    let waiting = reader.maybe_time()?;
+    let opening = if reader.flag()? { Some((reader.wide()?, reader.time()?, reader.small()?)) } else { None };
+    let mut span = Span::default();
+    for _ in 0..reader.count()? {
+        span.push(Entry { at: reader.time()?, item: reader.fixed()?, event: reader.wide()? });
+    }
+    let incident = if reader.flag()? { Some(Box::new(read_incident(reader)?)) } else { None };
+    let phase = match (&incident, waiting) {
+        (Some(incident), _) if incident.status.is_live() => Phase::Live,
+        (Some(_), _) => Phase::Resolved,
+        (None, Some(until)) => Phase::Waiting(until),
+        (None, None) => Phase::Gathering,
+    };
+    let group = Group {
+        rule: if retired { RETIRED } else { 0 },
+        rule_name,
+        correlation,
+        key_hash,
+        key,
+        phase,
+        span,
+        opening,
+        members: Vec::new(),
+        firing: 0,
+        events,
+        last_activity,
+        newest_event_at,
+        timer_at: Timestamp::MAX,
+        incident,
+        dirty: Dirty::Clean,
+        touched: false,
+    };
+    Ok((slot, group))
+}
+
+pub(super) fn write_incident(writer: &mut Writer, incident: &Incident) {
+    writer.fixed(incident.id.0);
+    writer.byte(incident.status as u8);
+    writer.number(incident.version);
+    writer.number(incident.sequence);
+    writer.text(&incident.title);
+    writer.byte(incident.severity as u8);
+    writer.byte(incident.impact as u8);
+    writer.byte(incident.fixed_urgency.map_or(u8::MAX, |urgency| urgency as u8));
+    writer.byte(incident.urgency as u8);
+    writer.byte(incident.priority as u8);
+    write_maybe_text(writer, incident.service.as_deref());
+    writer.time(incident.opened_at);
+    writer.maybe_time(incident.acknowledged_at);
+    writer.maybe_time(incident.resolved_at);
+    writer.time(incident.updated_at);
+    writer.number(incident.total);
+    writer.maybe_time(incident.clear_since);
+    let Gathered { linked, changed, cleared, due } = incident.gathered;
+    [linked, changed, cleared].into_iter().for_each(|count| writer.number(u64::from(count)));
+    writer.maybe_time(due);
+    writer.number(incident.reasons.len() as u64);
+    incident.reasons.iter().for_each(|reason| writer.text(reason));
+    writer.number(incident.links.len() as u64);
+    for link in &incident.links {
+        [&link.kind, &link.target, &link.by, &link.reason].into_iter().for_each(|text| writer.text(text));
+    }
+    let policy = &incident.policy;
+    for duration in [policy.resolve_after, policy.reopen_within, policy.update_interval] {
+        writer.number(duration.as_millis() as u64);
+    }
+    writer.byte(u8::from(policy.on_stale == OnStale::Hold));
+    writer.number(policy.notify.len() as u64);
+    policy.notify.iter().for_each(|sink| writer.text(sink));
+}
+
+pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> {
+    let id = IncidentId(reader.fixed()?);
+    let status = reader.byte()?;
+    let status = IncidentStatus::ALL.into_iter().find(|known| *known as u8 == status);
+    let status = status.ok_or_else(|| reader.fault("unknown incident status"))?;
+    let (version, sequence, title) = (reader.number()?, reader.number()?, reader.text()?.to_owned());
+    let severity = reader.byte()?;
+    let severity = Severity::from_byte(severity).ok_or_else(|| reader.fault("unknown severity"))?;
+    let mut level = || -> Result<Option<Level>, Fault> { Ok(Level::from_byte(reader.byte()?)) };
+    let (impact, fixed_urgency, urgency) = (level()?, level()?, level()?);
+    let (Some(impact), Some(urgency)) = (impact, urgency) else { return Err(reader.fault("unknown level")) };
+    let priority = reader.byte()?;
+    let priority = Priority::ALL.get(priority as usize).copied().ok_or_else(|| reader.fault("unknown priority"))?;
+    let service = read_maybe_text(reader)?.map(Arc::from);
+    let opened_at = reader.time()?;
+    let (acknowledged_at, resolved_at) = (reader.maybe_time()?, reader.maybe_time()?);
+    let (updated_at, total, clear_since) = (reader.time()?, reader.number()?, reader.maybe_time()?);
+    let (linked, changed, cleared) = (reader.small()?, reader.small()?, reader.small()?);
+    let gathered = Gathered { linked, changed, cleared, due: reader.maybe_time()? };
+    let reasons = reader.count()?;
+    let reasons = (0..reasons).map(|_| Ok(reader.text()?.to_owned())).collect::<Result<_, Fault>>()?;
+    let links = reader.count()?;
+    let links = (0..links).map(|_| read_link(reader)).collect::<Result<_, Fault>>()?;
+    let policy = read_policy(reader)?;
+    Ok(Incident {
+        id,
+        status,
+        version,
+        sequence,
+        title,
+        severity,
+        impact,
+        fixed_urgency,
+        urgency,
+        priority,
+        service,
+        opened_at,
+        acknowledged_at,
+        resolved_at,
+        updated_at,
+        total,
+        clear_since,
+        gathered,
+        reasons,
+        links,
+        policy,
+    })
+}
+
+pub(super) fn read_link(reader: &mut Reader<'_>) -> Result<IncidentLink, Fault> {
+    let mut text = || -> Result<String, Fault> { Ok(reader.text()?.to_owned()) };
+    Ok(IncidentLink { kind: text()?, target: text()?, by: text()?, reason: text()? })
+}
+
+pub(super) fn read_policy(reader: &mut Reader<'_>) -> Result<Policy, Fault> {
+    let mut duration = || -> Result<Duration, Fault> { Ok(Duration::from_millis(reader.number()?)) };
+    let (resolve_after, reopen_within, update_interval) = (duration()?, duration()?, duration()?);
+    let on_stale = if reader.flag()? { OnStale::Hold } else { OnStale::Clear };
+    let sinks = reader.count()?;
+    let notify = (0..sinks).map(|_| Ok(Arc::from(reader.text()?))).collect::<Result<_, Fault>>()?;
+    Ok(Policy { resolve_after, reopen_within, update_interval, on_stale, notify })
+}

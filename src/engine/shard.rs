@@ -1,0 +1,419 @@
+//! A shard: owner of its alerts, windows, timers and incidents, and the only place that branches.
+//!
+//! Every change passes through [`Shard::apply`] or [`Shard::advance`]; [`Shard::take_changes`] then hands out what must
+//! be made durable. Both depend on nothing but their arguments and the state before.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use super::EngineConfig;
+use super::alert::{Alert, AlertState, Alerts, Dirty, Register, Texts};
+use super::decision::{Decision, Outcome, Reason, Verdict};
+use super::dedup::SeenIds;
+use super::group::Groups;
+use super::incident::IncidentCounts;
+use super::interner::Interner;
+use super::timers::{Owner, Timers};
+use crate::event::{Batch, Event, Kind, Position, Status, Timestamp};
+use crate::identity::{Hasher, IncidentId};
+use crate::rules::RuleSet;
+
+/// What a commit must make durable, since the last call.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Hot state, encoded; empty when nothing changed.
+    pub journal: Vec<u8>,
+    /// What must happen, in order.
+    pub decisions: Vec<Decision>,
+    /// Numbers of live incidents that moved.
+    pub counts: Vec<IncidentCounts>,
+    /// Kafka positions that moved.
+    pub positions: Vec<Position>,
+}
+
+/// One slice of a snapshot.
+#[derive(Debug)]
+pub struct SnapshotStep {
+    /// Encoded; for `Shard::restore`.
+    pub bytes: Vec<u8>,
+    /// Whether it is the last one.
+    pub last: bool,
+}
+
+/// What a reload did to the windows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReloadReport {
+    /// Windows kept as they were.
+    pub kept: usize,
+    /// Windows without an incident that were dropped, because their rule is gone or correlates otherwise.
+    pub dropped: usize,
+    /// Incidents whose rule is gone: they run to their end.
+    pub retired: usize,
+}
+
+/// What a shard holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// Alerts that fire.
+    pub firing: u64,
+    /// Alerts that are resolved and remembered.
+    pub resolved: u64,
+    /// Alerts whose lease lapsed.
+    pub stale: u64,
+    /// Groups.
+    pub groups: u64,
+    /// Bytes, by estimate.
+    pub bytes: u64,
+    /// Producer ids forgotten early since the last call.
+    pub dedup_overflow: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Shard {
+    pub(super) config: EngineConfig,
+    pub(super) rules: Arc<RuleSet>,
+    /// Rises with every reload; see `Alert::epoch`.
+    pub(super) epoch: u32,
+    pub(super) names: Interner,
+    pub(super) alerts: Alerts,
+    pub(super) groups: Groups,
+    pub(super) seen: SeenIds,
+    pub(super) timers: Timers,
+    pub(super) positions: HashMap<(Arc<str>, Arc<str>, i32), i64>,
+    pub(super) incidents: HashMap<IncidentId, u32>,
+    /// Ids of closed incidents, newest last, so that none is given twice.
+    pub(super) closed_ids: super::lifecycle::ClosedIds,
+    pub(super) decisions: Vec<Decision>,
+    pub(super) dirty_alerts: Vec<u32>,
+    pub(super) dirty_groups: Vec<u32>,
+    pub(super) touched_groups: Vec<u32>,
+    pub(super) removed_alerts: Vec<u32>,
+    pub(super) removed_groups: Vec<u32>,
+    pub(super) moved_positions: Vec<Position>,
+    pub(super) snapshot: Option<super::journal::SnapshotCursor>,
+    pub(super) hasher: Hasher,
+    pub(super) found_rules: Vec<u32>,
+}
+
+impl Shard {
+    /// An empty shard.
+    pub fn new(config: EngineConfig, rules: Arc<RuleSet>) -> Self {
+        Self {
+            config,
+            rules,
+            epoch: 1,
+            names: Interner::default(),
+            alerts: Alerts::default(),
+            groups: Groups::default(),
+            seen: SeenIds::default(),
+            timers: Timers::default(),
+            positions: HashMap::new(),
+            incidents: HashMap::new(),
+            closed_ids: super::lifecycle::ClosedIds::default(),
+            decisions: Vec::new(),
+            dirty_alerts: Vec::new(),
+            dirty_groups: Vec::new(),
+            touched_groups: Vec::new(),
+            removed_alerts: Vec::new(),
+            removed_groups: Vec::new(),
+            moved_positions: Vec::new(),
+            snapshot: None,
+            hasher: Hasher::default(),
+            found_rules: Vec::new(),
+        }
+    }
+
+    /// Applies the events of a batch that belong to this shard (`part` lists their places; all when `None`), and
+    /// appends one verdict each. Deadlines that are due at `now` come first.
+    pub fn apply(&mut self, now: Timestamp, batch: &Batch, part: Option<&[u32]>, verdicts: &mut Vec<Verdict>) {
+        self.advance(now);
+        let applied: SmallVec<[i64; 4]> = batch.positions.iter().map(|position| self.applied(position)).collect();
+        match part {
+            None => verdicts.extend(batch.events.iter().map(|event| self.event(now, batch, event, &applied))),
+            Some(part) => verdicts
+                .extend(part.iter().map(|place| self.event(now, batch, &batch.events[*place as usize], &applied))),
+        }
+        for position in &batch.positions {
+            self.move_position(position);
+        }
+    }
+
+    /// Runs every deadline that is due at `now`.
+    pub fn advance(&mut self, now: Timestamp) {
+        while let Some((due, owner)) = self.timers.pop(now) {
+            match owner {
+                Owner::Alert(slot) => {
+                    let Some(alert) = self.alerts.slots.get_mut(slot).filter(|alert| alert.timer_at == due) else {
+                        continue;
+                    };
+                    alert.timer_at = Timestamp::MAX;
+                    self.alert_due(now, slot);
+                }
+                Owner::Group(slot) => {
+                    let Some(group) = self.groups.slots.get_mut(slot).filter(|group| group.timer_at == due) else {
+                        continue;
+                    };
+                    group.timer_at = Timestamp::MAX;
+                    self.group_due(now, slot);
+                }
+            }
+        }
+    }
+
+    /// When [`Shard::advance`] may have something to do next.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.timers.next()
+    }
+
+    /// What the shard holds.
+    pub fn stats(&mut self) -> Stats {
+        let [resolved, firing, stale] = self.alerts.by_state;
+        let bytes =
+            self.names.bytes() + self.alerts.bytes() + self.groups.bytes() + self.seen.bytes() + self.timers.bytes();
+        let dedup_overflow = self.seen.take_overflow();
+        Stats { firing, resolved, stale, groups: self.groups.slots.len() as u64, bytes: bytes as u64, dedup_overflow }
+    }
+
+    /// The next offset of a partition that this shard has not applied.
+    fn applied(&self, position: &Position) -> i64 {
+        let key = (position.source.clone(), position.topic.clone(), position.partition);
+        self.positions.get(&key).copied().unwrap_or(i64::MIN)
+    }
+
+    /// Takes a position from the store, before the first batch.
+    pub fn set_position(&mut self, position: &Position) {
+        let key = (position.source.clone(), position.topic.clone(), position.partition);
+        self.positions.insert(key, position.next_offset);
+    }
+
+    fn move_position(&mut self, position: &Position) {
+        if self.applied(position) < position.next_offset {
+            self.set_position(position);
+            self.moved_positions.push(position.clone());
+        }
+    }
+
+    fn event(&mut self, now: Timestamp, batch: &Batch, event: &Event, applied: &[i64]) -> Verdict {
+        if applied.get(event.position as usize).is_some_and(|next| event.offset < *next) {
+            return Verdict::new(Outcome::Duplicate, Reason::AlreadyApplied);
+        }
+        let known = self.alerts.find(event.fingerprint);
+        if known.is_none() && event.kind == Kind::Alert && self.alerts.slots.len() >= self.config.max_alerts {
+            return Verdict::new(Outcome::Rejected, Reason::LimitReached);
+        }
+        let (horizon, max_ids) = (self.config.dedup_horizon, self.config.dedup_max_ids);
+        if event.key.0 != 0 && !self.seen.insert(event.key, now, horizon, max_ids) {
+            let incident = known.and_then(|slot| self.incident_of(slot));
+            return Verdict { incident, ..Verdict::new(Outcome::Duplicate, Reason::SameId) };
+        }
+        if event.kind != Kind::Alert {
+            return Verdict::new(Outcome::Recorded, Reason::KindNotCorrelated);
+        }
+        match (known, event.status) {
+            (None, Status::Firing) => {
+                let slot = self.remember(now, batch, event);
+                self.correlate(now, batch, event, slot)
+            }
+            (None, Status::Resolved) => {
+                self.remember(now, batch, event);
+                Verdict::new(Outcome::Recorded, Reason::NoOpenIncident)
+            }
+            (Some(slot), Status::Firing) => self.fires_again(now, batch, event, slot),
+            (Some(slot), Status::Resolved) => self.resolves(now, event, slot),
+        }
+    }
+
+    /// Materialises a new alert; a resolved one stays as a tombstone.
+    fn remember(&mut self, now: Timestamp, batch: &Batch, event: &Event) -> u32 {
+        let register = Register::of(event);
+        let firing = event.status == Status::Firing;
+        let until = if firing { self.lease_end(event) } else { now };
+        let alert = Alert {
+            fingerprint: event.fingerprint,
+            register,
+            content: event.content,
+            first_seen: register.at,
+            last_seen: register.at,
+            until,
+            timer_at: Timestamp::MAX,
+            count: 1,
+            texts: Texts::intern(&mut self.names, batch, event),
+            memberships: SmallVec::new(),
+            epoch: 0,
+            state: if firing { AlertState::Firing } else { AlertState::Resolved },
+            severity: event.severity,
+            dirty: Dirty::Clean,
+        };
+        let slot = self.alerts.insert(alert);
+        self.mark_alert(slot, Dirty::Whole);
+        self.schedule_alert(slot);
+        slot
+    }
+
+    fn lease_end(&self, event: &Event) -> Timestamp {
+        let at = event.occurred_at.unwrap_or_default();
+        event.ends_at.unwrap_or_else(|| at.plus(self.config.resolve_timeout))
+    }
+
+    fn fires_again(&mut self, now: Timestamp, batch: &Batch, event: &Event, slot: u32) -> Verdict {
+        let (register, lease_end) = (Register::of(event), self.lease_end(event));
+        let alert = &mut self.alerts.slots[slot];
+        let newer = register > alert.register;
+        alert.count += 1;
+        alert.first_seen = alert.first_seen.min(register.at);
+        alert.last_seen = alert.last_seen.max(register.at);
+        let returns = match alert.state {
+            AlertState::Resolved if !newer => {
+                self.mark_alert(slot, Dirty::Counters);
+                return self.verdict_on(slot, Outcome::Stale, Reason::OlderThanKnown);
+            }
+            AlertState::Resolved => true,
+            // A lease that was already over when its repeat came does not bring the alert back.
+            AlertState::Stale => lease_end > now,
+            AlertState::Firing => false,
+        };
+        // The time of a clamped event is that of its receipt and says nothing about the order of status changes.
+        if newer && (returns || !event.clamped) {
+            alert.register = register;
+        }
+        let changed = newer && alert.content != event.content;
+        if returns {
+            alert.until = lease_end;
+            self.alerts.set_state(slot, AlertState::Firing);
+            self.mark_alert(slot, Dirty::Whole);
+            self.schedule_alert(slot);
+        } else if alert.state == AlertState::Firing && lease_end > alert.until {
+            alert.until = lease_end;
+        }
+        if changed {
+            self.restate(batch, event, slot);
+        }
+        self.mark_alert(slot, Dirty::Counters);
+        if returns || changed || self.alerts.slots[slot].epoch != self.epoch {
+            let verdict = self.correlate(now, batch, event, slot);
+            if changed && !returns { self.as_updated(now, slot, verdict) } else { verdict }
+        } else {
+            self.repeat(now, event, slot)
+        }
+    }
+
+    /// Takes over what a newer event says.
+    fn restate(&mut self, batch: &Batch, event: &Event, slot: u32) {
+        let texts = Texts::intern(&mut self.names, batch, event);
+        let alert = &mut self.alerts.slots[slot];
+        alert.content = event.content;
+        alert.severity = event.severity;
+        std::mem::replace(&mut alert.texts, texts).release(&mut self.names);
+        self.mark_alert(slot, Dirty::Whole);
+    }
+
+    fn resolves(&mut self, now: Timestamp, event: &Event, slot: u32) -> Verdict {
+        let register = Register::of(event);
+        let alert = &mut self.alerts.slots[slot];
+        let newer = register > alert.register;
+        alert.count += 1;
+        alert.last_seen = alert.last_seen.max(register.at);
+        if newer {
+            alert.register = register;
+        }
+        let state = alert.state;
+        self.mark_alert(slot, Dirty::Counters);
+        match state {
+            AlertState::Resolved => self.verdict_on(slot, Outcome::Duplicate, Reason::Repeat),
+            _ if !newer => self.verdict_on(slot, Outcome::Stale, Reason::OlderThanKnown),
+            _ => {
+                let verdict = self.verdict_on(slot, Outcome::Resolved, Reason::AlertResolved);
+                self.clear(now, slot, AlertState::Resolved);
+                verdict
+            }
+        }
+    }
+
+    /// A lease that lapsed, or a remembered alert that may be forgotten.
+    fn alert_due(&mut self, now: Timestamp, slot: u32) {
+        let retention = self.config.retention();
+        let alert = &self.alerts.slots[slot];
+        let held = alert.memberships.iter().any(|membership| membership.firing);
+        match alert.state {
+            AlertState::Firing if alert.until <= now => self.clear(now, slot, AlertState::Stale),
+            AlertState::Firing => self.schedule_alert(slot),
+            _ if held => {
+                let alert = &mut self.alerts.slots[slot];
+                self.timers.schedule(Owner::Alert(slot), &mut alert.timer_at, now.plus(retention));
+            }
+            _ if alert.until.plus(retention) <= now => self.forget(slot),
+            _ => self.schedule_alert(slot),
+        }
+    }
+
+    /// The alert has ended or gone stale: its groups may be all clear.
+    fn clear(&mut self, now: Timestamp, slot: u32, state: AlertState) {
+        self.alerts.set_state(slot, state);
+        let alert = &mut self.alerts.slots[slot];
+        alert.until = now;
+        self.mark_alert(slot, Dirty::Whole);
+        self.schedule_alert(slot);
+        for place in 0..self.alerts.slots[slot].memberships.len() {
+            let group = self.alerts.slots[slot].memberships[place].group;
+            if state == AlertState::Stale && self.holds_on_stale(group) {
+                continue;
+            }
+            self.member_cleared(now, slot, group);
+        }
+    }
+
+    fn forget(&mut self, slot: u32) {
+        while let Some(membership) = self.alerts.slots[slot].memberships.pop() {
+            self.drop_member(membership.group, membership.place);
+        }
+        if let Some(alert) = self.alerts.remove(slot) {
+            alert.texts.release(&mut self.names);
+            self.removed_alerts.push(slot);
+        }
+    }
+
+    /// Schedules the alert's next deadline: the lease's end, or the time to forget it.
+    pub(super) fn schedule_alert(&mut self, slot: u32) {
+        let retention = self.config.retention();
+        let alert = &mut self.alerts.slots[slot];
+        let due = if alert.state == AlertState::Firing { alert.until } else { alert.until.plus(retention) };
+        self.timers.schedule(Owner::Alert(slot), &mut alert.timer_at, due);
+    }
+
+    pub(super) fn mark_alert(&mut self, slot: u32, dirty: Dirty) {
+        let alert = &mut self.alerts.slots[slot];
+        if alert.dirty == Dirty::Clean {
+            self.dirty_alerts.push(slot);
+        }
+        alert.dirty = alert.dirty.max(dirty);
+    }
+
+    pub(super) fn mark_group(&mut self, slot: u32, dirty: Dirty) {
+        let group = &mut self.groups.slots[slot];
+        if group.dirty == Dirty::Clean {
+            self.dirty_groups.push(slot);
+        }
+        group.dirty = group.dirty.max(dirty);
+        if group.incident.is_some() && !group.touched {
+            group.touched = true;
+            self.touched_groups.push(slot);
+        }
+    }
+
+    /// A verdict that names the alert's incident, if it has one.
+    fn verdict_on(&self, slot: u32, outcome: Outcome, reason: Reason) -> Verdict {
+        Verdict { incident: self.incident_of(slot), ..Verdict::new(outcome, reason) }
+    }
+
+    /// The incident that the alert is linked to, the first where there are several.
+    pub(super) fn incident_of(&self, slot: u32) -> Option<IncidentId> {
+        let linked = self.alerts.slots[slot].memberships.iter().filter(|membership| membership.linked);
+        linked
+            .filter_map(|membership| self.groups.slots[membership.group].incident.as_deref())
+            .map(|incident| incident.id)
+            .next()
+    }
+}

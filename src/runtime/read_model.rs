@@ -1,0 +1,307 @@
+//! What is read from outside: incidents as of the last commit, so that a slow reader never holds up an event.
+//!
+//! Written by the committer alone, after each commit; read by the API from many threads. Holds every incident that is
+//! not closed (the engine bounds those) and the [`CLOSED_MAX`] that were closed last; older closed ones are in the
+//! store. A listing walks all entries once and keeps only the wanted number, so its cost does not grow with sorting.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dashmap::DashMap;
+
+use crate::engine::incident::{IncidentCounts, IncidentDoc, IncidentStatus};
+use crate::event::Timestamp;
+use crate::identity::IncidentId;
+use crate::metrics::Metrics;
+use crate::rules::Priority;
+use crate::store::IncidentQuery;
+
+/// Closed incidents kept in memory: about 1 KiB each, so 10 MiB. Beyond it the one that closed first goes.
+pub const CLOSED_MAX: usize = 10_000;
+
+/// The public names of the priorities, gravest first.
+pub const PRIORITIES: [&str; 5] =
+    [Priority::P1.as_str(), Priority::P2.as_str(), Priority::P3.as_str(), Priority::P4.as_str(), Priority::P5.as_str()];
+
+const STATUSES: usize = IncidentStatus::ALL.len();
+const CELLS: usize = STATUSES * PRIORITIES.len();
+
+/// See the module.
+#[derive(Debug)]
+pub struct ReadModel {
+    incidents: DashMap<IncidentId, Arc<IncidentDoc>>,
+    /// In the order in which they were closed.
+    closed: Mutex<VecDeque<IncidentId>>,
+    closed_max: usize,
+    /// How many by status × priority, and which of them have changed since they were published.
+    gauges: [AtomicI64; CELLS],
+    changed: AtomicU32,
+}
+
+/// Orders incidents newest first: by opening, then by id.
+type Place = (Timestamp, IncidentId);
+
+struct Ranked(Place, Arc<IncidentDoc>);
+
+impl Default for ReadModel {
+    fn default() -> Self {
+        Self::with_closed_max(CLOSED_MAX)
+    }
+}
+
+impl ReadModel {
+    /// An empty model that holds at most so many closed incidents.
+    pub fn with_closed_max(closed_max: usize) -> Self {
+        Self {
+            incidents: DashMap::new(),
+            closed: Mutex::new(VecDeque::new()),
+            closed_max,
+            gauges: std::array::from_fn(|_| AtomicI64::new(0)),
+            changed: AtomicU32::new((1 << CELLS) - 1),
+        }
+    }
+
+    /// Takes over what a commit has made durable: incidents that changed (the newest of one id comes last), and
+    /// numbers that moved without a decision. Applying the same again changes nothing.
+    pub fn apply(&self, docs: &[Arc<IncidentDoc>], counts: &[IncidentCounts]) {
+        for doc in docs {
+            self.replace(doc);
+        }
+        for counts in counts {
+            self.recount(counts);
+        }
+    }
+
+    /// One incident as of the last commit.
+    pub fn get(&self, id: IncidentId) -> Option<Arc<IncidentDoc>> {
+        self.incidents.get(&id).map(|entry| entry.value().clone())
+    }
+
+    /// The incidents that a query asks for, newest first.
+    pub fn list(&self, query: &IncidentQuery) -> Vec<Arc<IncidentDoc>> {
+        let mut newest: BinaryHeap<Reverse<Ranked>> = BinaryHeap::with_capacity(query.limit.min(1_024) + 1);
+        for entry in &self.incidents {
+            let doc = entry.value();
+            let place = (doc.opened_at, doc.id);
+            let beaten = newest.len() >= query.limit && newest.peek().is_none_or(|worst| worst.0.0 >= place);
+            if beaten || query.after.is_some_and(|after| place >= after) || !matches(query, doc) {
+                continue;
+            }
+            newest.push(Reverse(Ranked(place, doc.clone())));
+            if newest.len() > query.limit {
+                newest.pop();
+            }
+        }
+        newest.into_sorted_vec().into_iter().map(|Reverse(Ranked(_, doc))| doc).collect()
+    }
+
+    /// How many incidents are held with this status and priority.
+    pub fn count(&self, status: IncidentStatus, priority: Priority) -> u64 {
+        self.gauges[cell(status, priority)].load(Ordering::Acquire).max(0).unsigned_abs()
+    }
+
+    /// Sets the gauges of incidents that are not closed; touches only those that have changed since the last time.
+    pub fn publish(&self, metrics: &Metrics) {
+        let changed = self.changed.swap(0, Ordering::AcqRel);
+        if changed == 0 {
+            return;
+        }
+        for status in IncidentStatus::ALL.into_iter().filter(|status| *status != IncidentStatus::Closed) {
+            for priority in Priority::ALL {
+                if changed & (1 << cell(status, priority)) != 0 {
+                    metrics.set_incidents(status.as_str(), priority.as_str(), self.count(status, priority) as f64);
+                }
+            }
+        }
+    }
+
+    fn replace(&self, doc: &Arc<IncidentDoc>) {
+        let old = self.incidents.insert(doc.id, doc.clone());
+        self.count_in(doc, 1);
+        if let Some(old) = &old {
+            self.count_in(old, -1);
+        }
+        let was_closed = old.is_some_and(|old| old.status == IncidentStatus::Closed);
+        if doc.status == IncidentStatus::Closed && !was_closed {
+            self.retire(doc.id);
+        }
+    }
+
+    /// Notes a closed incident, and forgets the one that closed first when there are too many.
+    fn retire(&self, id: IncidentId) {
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.push_back(id);
+        while closed.len() > self.closed_max {
+            let Some(oldest) = closed.pop_front() else { break };
+            let gone = self.incidents.remove_if(&oldest, |_, doc| doc.status == IncidentStatus::Closed);
+            if let Some((_, doc)) = gone {
+                self.count_in(&doc, -1);
+            }
+        }
+    }
+
+    fn recount(&self, counts: &IncidentCounts) {
+        let Some(mut entry) = self.incidents.get_mut(&counts.id) else { return };
+        if entry.alerts != counts.alerts || entry.events != counts.events {
+            let doc = Arc::make_mut(&mut entry);
+            doc.alerts = counts.alerts;
+            doc.events = counts.events;
+        }
+    }
+
+    fn count_in(&self, doc: &IncidentDoc, by: i64) {
+        let cell = cell(doc.status, doc.priority);
+        self.gauges[cell].fetch_add(by, Ordering::AcqRel);
+        self.changed.fetch_or(1 << cell, Ordering::AcqRel);
+    }
+}
+
+fn cell(status: IncidentStatus, priority: Priority) -> usize {
+    status as usize * PRIORITIES.len() + priority as usize
+}
+
+fn matches(query: &IncidentQuery, doc: &IncidentDoc) -> bool {
+    let wanted = |asked: &Option<String>, value: Option<&str>| asked.is_none() || asked.as_deref() == value;
+    wanted(&query.status, Some(doc.status.as_str()))
+        && wanted(&query.priority, Some(doc.priority.as_str()))
+        && wanted(&query.service, doc.service.as_deref())
+        && wanted(&query.rule, Some(&doc.rule))
+}
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Ranked {}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::incident::{AlertCounts, Escalation, Targets};
+    use crate::event::Severity;
+    use crate::rules::Level;
+
+    fn doc(id: u64, opened: i64, status: IncidentStatus, priority: Priority) -> Arc<IncidentDoc> {
+        Arc::new(IncidentDoc {
+            id: IncidentId(id),
+            status,
+            version: 1,
+            title: format!("incident {id}"),
+            rule: if id.is_multiple_of(2) { "even".into() } else { "odd".into() },
+            key: BTreeMap::new(),
+            severity: Severity::Error,
+            impact: Level::High,
+            urgency: Level::High,
+            priority,
+            priority_reason: String::new(),
+            service: (!id.is_multiple_of(3)).then(|| "checkout".into()),
+            assignee: None,
+            opened_at: Timestamp::from_micros(opened),
+            acknowledged_at: None,
+            resolved_at: None,
+            updated_at: Timestamp::from_micros(opened),
+            alerts: AlertCounts::default(),
+            events: 0,
+            links: Vec::new(),
+            targets: Targets::default(),
+            escalation: Escalation::default(),
+            reasons: Vec::new(),
+        })
+    }
+
+    fn open(id: u64, opened: i64) -> Arc<IncidentDoc> {
+        doc(id, opened, IncidentStatus::Open, Priority::P1)
+    }
+
+    #[test]
+    fn counts_touch_only_the_numbers() {
+        let model = ReadModel::default();
+        let before = open(1, 10);
+        let alerts = AlertCounts { firing: 2, resolved: 1, total: 3 };
+        model.apply(std::slice::from_ref(&before), &[IncidentCounts { id: before.id, alerts, events: 40 }]);
+        let after = model.get(before.id).unwrap();
+        assert_eq!(*after, IncidentDoc { alerts, events: 40, ..(*before).clone() });
+        assert_eq!(before.events, 0, "a document that was handed out does not change");
+    }
+
+    #[test]
+    fn the_incident_that_closed_first_goes_first_and_live_ones_stay() {
+        let model = ReadModel::with_closed_max(2);
+        model.apply(&[open(1, 1), open(2, 2), open(3, 3), open(4, 4)], &[]);
+        for id in [3, 1, 2] {
+            model.apply(&[doc(id, id as i64, IncidentStatus::Closed, Priority::P1)], &[]);
+            model.apply(&[doc(id, id as i64, IncidentStatus::Closed, Priority::P1)], &[]);
+        }
+        let held: Vec<u64> = model.list(&all(10)).iter().map(|doc| doc.id.0).collect();
+        assert_eq!(held, [4, 2, 1]);
+        assert_eq!(model.count(IncidentStatus::Closed, Priority::P1), 2);
+        assert_eq!(model.count(IncidentStatus::Open, Priority::P1), 1);
+    }
+
+    #[test]
+    fn gauges_follow_status_and_priority() {
+        let (model, metrics) = (ReadModel::default(), Metrics::new());
+        model.apply(&[open(1, 1), open(2, 2)], &[]);
+        model.apply(&[doc(1, 1, IncidentStatus::Resolved, Priority::P3)], &[]);
+        model.publish(&metrics);
+        let text = metrics.render();
+        assert!(text.contains(r#"incidentd_incidents{status="open",priority="P1"} 1"#), "{text}");
+        assert!(text.contains(r#"incidentd_incidents{status="resolved",priority="P3"} 1"#), "{text}");
+        assert!(text.contains(r#"incidentd_incidents{status="acknowledged",priority="P5"} 0"#), "{text}");
+        assert!(!text.contains(r#"status="closed""#), "{text}");
+    }
+
+    fn all(limit: usize) -> IncidentQuery {
+        IncidentQuery { limit, ..IncidentQuery::default() }
+    }
+
+    fn naive(docs: &[Arc<IncidentDoc>], query: &IncidentQuery) -> Vec<Arc<IncidentDoc>> {
+        let mut docs: Vec<_> = docs.iter().filter(|doc| matches(query, doc)).cloned().collect();
+        docs.retain(|doc| query.after.is_none_or(|after| (doc.opened_at, doc.id) < after));
+        docs.sort_by_key(|doc| Reverse((doc.opened_at, doc.id)));
+        docs.truncate(query.limit);
+        docs
+    }
+
+    proptest! {
+        #[test]
+        fn a_listing_is_what_sorting_everything_would_give(
+            opened in proptest::collection::vec(0_i64..6, 0..40),
+            limit in 0_usize..12,
+            after in proptest::option::of((0_i64..6, 0_u64..40)),
+            rule in proptest::option::of("even|odd|none"),
+            service in proptest::option::of(Just("checkout".to_owned())),
+        ) {
+            let status = |id: usize| IncidentStatus::ALL[id % 3];
+            let priority = |id: usize| Priority::ALL[id % 5];
+            let docs: Vec<_> = opened.iter().enumerate()
+                .map(|(id, opened)| doc(id as u64, *opened, status(id), priority(id)))
+                .collect();
+            let model = ReadModel::default();
+            model.apply(&docs, &[]);
+            let after = after.map(|(opened, id)| (Timestamp::from_micros(opened), IncidentId(id)));
+            let query = IncidentQuery { rule, service, after, limit, ..IncidentQuery::default() };
+            prop_assert_eq!(model.list(&query), naive(&docs, &query));
+        }
+    }
+}
