@@ -230,6 +230,23 @@ impl Metrics {
         self.counter("incidentd_dead_letters_total", &[("source", source)]).increment(by);
     }
 
+    /// Counts records that a Kafka topic had dropped before they were read.
+    pub fn kafka_gap(&self, source: &str, records: u64) {
+        self.counter("incidentd_kafka_gap_records_total", &[("source", source)]).increment(records);
+    }
+
+    /// Counts Alertmanager severities that the map does not know.
+    pub fn unknown_severities(&self, by: u64) {
+        if by > 0 {
+            self.counter("incidentd_unknown_severity_total", &[]).increment(by);
+        }
+    }
+
+    /// Counts events that lack a label which is configured as part of their identity.
+    pub fn key_labels_missing(&self, by: u64) {
+        self.counter("incidentd_key_label_missing_total", &[]).increment(by);
+    }
+
     /// Counts Kafka rebalances by kind: `assigned`, `revoked`, `lost`.
     pub fn rebalance(&self, source: &str, kind: &'static str) {
         self.counter("incidentd_kafka_rebalances_total", &[("source", source), ("kind", kind)]).increment(1);
@@ -257,7 +274,7 @@ fn owned(labels: &[(&'static str, &str)]) -> Vec<Label> {
 }
 
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 15] = [
+    const COUNTERS: [(&str, &str); 17] = [
         ("incidentd_events_received_total", "Events received, by source of intake"),
         ("incidentd_events_total", "Events decided, by verdict"),
         ("incidentd_incident_transitions_total", "Transitions of incidents"),
@@ -270,6 +287,8 @@ fn describe(recorder: &PrometheusRecorder) {
         ("incidentd_dedup_overflow_total", "Producer ids forgotten before the dedup horizon passed"),
         ("incidentd_dead_letters_total", "Records written to a dead-letter topic"),
         ("incidentd_kafka_rebalances_total", "Rebalances of the Kafka consumer group seen"),
+        ("incidentd_kafka_gap_records_total", "Records that a topic had dropped before they were read"),
+        ("incidentd_key_label_missing_total", "Events that lack a label configured as part of their identity"),
         ("incidentd_no_rule_total", "Events that no rule wanted"),
         ("incidentd_label_missing_total", "Alerts that a rule could not take because a group_by label is missing"),
         ("incidentd_unknown_severity_total", "Alertmanager severities that the map does not know, taken as warning"),

@@ -30,7 +30,7 @@ pub(super) fn decode(
     }
     intake.default_source("alertmanager");
     let mut fields = Fields::new(bytes, payload.span.start, intake);
-    document(&mut fields, severities).map_err(|stop| fields.refuse(stop, bytes, payload))
+    document(&mut fields, severities).map_err(|stop| fields.refuse(stop))
 }
 
 fn document(fields: &mut Fields<'_, '_, '_>, severities: &SeverityMap) -> Result<(), Stop> {

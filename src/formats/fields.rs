@@ -2,7 +2,6 @@
 
 use crate::event::{Code, Pairs, Reject, Text, Timestamp, echo};
 
-use super::Payload;
 use super::intake::Intake;
 use super::json::{self, Raw, Reader, Syntax, Value};
 
@@ -10,6 +9,10 @@ use super::json::{self, Raw, Reader, Syntax, Value};
 pub(super) struct Fields<'a, 'b, 'i> {
     pub reader: Reader<'a>,
     pub intake: &'b mut Intake<'i>,
+    bytes: &'a [u8],
+    start: usize,
+    /// How many lines of the payload come before this document.
+    lines_before: usize,
     /// A string without its escapes, on its way into the arena.
     plain: Vec<u8>,
 }
@@ -36,9 +39,15 @@ impl From<Reject> for Stop {
 }
 
 impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
+    /// Over the document between `start` and the end of `bytes`.
     pub fn new(bytes: &'a [u8], start: usize, intake: &'b mut Intake<'i>) -> Self {
         let reader = Reader::new(bytes, start, intake.limits.json_depth);
-        Self { reader, intake, plain: Vec::new() }
+        Self { reader, intake, bytes, start, lines_before: 0, plain: Vec::new() }
+    }
+
+    /// The same for a document that comes after so many lines.
+    pub fn after_lines(self, lines_before: usize) -> Self {
+        Self { lines_before, ..self }
     }
 
     /// Reads one event, whatever value stands there.
@@ -96,22 +105,29 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     }
 
     /// The reject of a payload that cannot be read on.
-    pub fn refuse(&mut self, stop: Stop, bytes: &[u8], payload: &Payload) -> Reject {
+    pub fn refuse(&mut self, stop: Stop) -> Reject {
         match stop {
             Stop::Refused(reject) => reject,
             Stop::Syntax(syntax) => {
-                let (code, message) = self.describe(&syntax, bytes, payload);
+                let (code, message) = self.describe(&syntax);
                 self.intake.refuse(code, message)
             }
         }
     }
 
     /// Names a syntax error; the first fault counts, so one that lies below the nesting limit is named by that.
-    pub fn describe(&mut self, syntax: &Syntax, bytes: &[u8], payload: &Payload) -> (Code, String) {
+    pub fn describe(&mut self, syntax: &Syntax) -> (Code, String) {
         if self.reader.take_too_deep() {
             return (Code::Depth, depth_message(self.intake));
         }
-        (syntax.code, syntax_message(syntax, bytes, payload))
+        let (line, column) = json::line_and_column(self.bytes, self.start, syntax.at);
+        let rest = &self.bytes[syntax.at..];
+        let found = match rest.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()) {
+            Some(c) => echo(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            None => "the end".to_owned(),
+        };
+        let line = line + self.lines_before;
+        (syntax.code, format!("{line}:{column} expected {}, found {found}", syntax.expected))
     }
 
     /// A required string.
@@ -197,6 +213,7 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     pub fn wrong_type(&mut self, value: Value, place: &[&[u8]], expected: &str) -> Result<Option<Text>, Syntax> {
         self.reader.skip(value)?;
         match value {
+            _ if self.intake.is_faulty() => {}
             Value::Number { start, end } if is_out_of_range(self.reader.bytes(start, end)) => {
                 let number = echo(self.reader.bytes(start, end));
                 self.intake.fault(Code::Number, place, format!("expected {expected}, not the huge number {number}"));
@@ -231,17 +248,6 @@ fn is_out_of_range(number: &[u8]) -> bool {
 
 fn depth_message(intake: &Intake<'_>) -> String {
     format!("nested deeper than json_depth allows ({})", intake.limits.json_depth)
-}
-
-/// Says where a document stops being JSON, by line and column of the payload.
-fn syntax_message(syntax: &Syntax, bytes: &[u8], payload: &Payload) -> String {
-    let (line, column) = json::line_and_column(bytes, payload.span.start, syntax.at);
-    let rest = &bytes[syntax.at..];
-    let found = match rest.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()) {
-        Some(c) => echo(c.encode_utf8(&mut [0; 4]).as_bytes()),
-        None => "the end".to_owned(),
-    };
-    format!("{line}:{column} expected {}, found {found}", syntax.expected)
 }
 
 /// The place of the first byte that is no UTF-8, counted from the start of the payload.
