@@ -139,7 +139,7 @@ impl Metrics {
     }
 
     /// Counts events as received by `source` (a configured name or `grpc`, `http`, `alertmanager`). Every one of them
-    /// is in flight until [`Metrics::decided`] counts its verdict.
+    /// is in flight until [`Metrics::answered`].
     pub fn received(&self, source: &Arc<str>, events: u64) {
         self.received_sum.fetch_add(events, Ordering::AcqRel);
         self.in_flight_now.fetch_add(events as i64, Ordering::AcqRel);
@@ -150,7 +150,8 @@ impl Metrics {
         counter.increment(events);
     }
 
-    /// Counts verdicts, in the order of [`VERDICTS`], of events that are thereby no longer in flight.
+    /// Counts verdicts, in the order of [`VERDICTS`]. Called where they are reached: by the doors for what they refuse,
+    /// by the committer for all else.
     pub fn decided(&self, verdicts: &[u64; 10]) {
         let sum = verdicts.iter().sum::<u64>();
         for (counter, count) in self.verdicts.iter().zip(verdicts) {
@@ -159,7 +160,12 @@ impl Metrics {
             }
         }
         self.verdict_sum.fetch_add(sum, Ordering::AcqRel);
-        self.in_flight_now.fetch_sub(sum as i64, Ordering::AcqRel);
+    }
+
+    /// Counts events whose answer has left a door, or whose producer has hung up. Counted apart from the verdicts, so
+    /// that the conservation law compares two independent sums.
+    pub fn answered(&self, events: u64) {
+        self.in_flight_now.fetch_sub(events as i64, Ordering::AcqRel);
     }
 
     /// Counts events that were received and never decided, because their request was given up before it was
@@ -170,6 +176,7 @@ impl Metrics {
         verdicts[9] = events;
         tracing::debug!(source = &**source, events, "events withdrawn before they were decided");
         self.decided(&verdicts);
+        self.answered(events);
     }
 
     /// Received, verdicts, in flight, each counted on its own.

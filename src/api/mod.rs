@@ -8,6 +8,7 @@ pub mod listener;
 mod operate;
 mod problem;
 
+pub use listener::{Listener, check_bind, with_fallbacks};
 pub use problem::{Problem, echo};
 
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use super::body::Budget;
 use super::response::Answer;
 use super::sampler::Sampler;
 use crate::clock::Clock;
-use crate::event::{Batch, Limits, Reject};
+use crate::event::{Batch, Limits, Reject, Status};
 use crate::formats::{Decoder, Format, Payload, Shape};
 use crate::metrics::Metrics;
 use crate::normalise::{IdentifiedBy, Normaliser, Scratch};
@@ -34,6 +34,8 @@ pub struct Settings {
     pub decoder: Decoder,
     /// Events to normalised events.
     pub normaliser: Normaliser,
+    /// The lease of an Alertmanager alert that names no end: from its receipt, as in Alertmanager.
+    pub resolve_timeout: Duration,
 }
 
 /// See the module. Shared by all doors.
@@ -69,6 +71,19 @@ pub(super) struct Counted {
     events: u64,
 }
 
+/// Events that were handed over and are not answered yet. Dropped with the answer, or when the producer hangs up.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    metrics: Arc<Metrics>,
+    events: u64,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.metrics.answered(self.events);
+    }
+}
+
 /// A request that was read. Dropping it withdraws it.
 #[derive(Debug)]
 pub struct Taken {
@@ -81,7 +96,7 @@ pub struct Taken {
 #[derive(Debug)]
 pub struct Submitted {
     /// `None` when every event was refused.
-    receipt: Option<Receipt>,
+    receipt: Option<(Receipt, InFlight)>,
     rejects: Vec<Reject>,
 }
 
@@ -159,6 +174,12 @@ impl Intake {
         };
         let now = batch.received_at;
         let noticed = settings.normaliser.normalise(&mut Scratch::default(), batch, now, identified_by, rejects);
+        if format == Format::Alertmanager {
+            // As in Alertmanager: without an end the lease runs from the receipt, since every re-send repeats the start.
+            let lease_end = now.plus(settings.resolve_timeout);
+            let firing = batch.events.iter_mut().filter(|event| event.status == Status::Firing);
+            firing.for_each(|event| event.ends_at = event.ends_at.or(Some(lease_end)));
+        }
         self.metrics.clamped.increment(noticed.clamped);
         if noticed.key_label_missing > 0 {
             self.metrics.key_labels_missing(noticed.key_label_missing);
@@ -179,6 +200,7 @@ impl Intake {
             let mut verdicts = [0; 10];
             verdicts[9] = rejects as u64;
             self.metrics.decided(&verdicts);
+            self.metrics.answered(rejects as u64);
         }
         Counted { metrics: self.metrics.clone(), label: label.clone(), events }
     }
@@ -194,8 +216,8 @@ impl Intake {
         }
         match self.router.submit(batch, patience).await {
             Ok(receipt) => {
-                counted.handed_over();
-                Ok(Submitted { receipt: Some(receipt), rejects })
+                let in_flight = counted.handed_over();
+                Ok(Submitted { receipt: Some((receipt, in_flight)), rejects })
             }
             Err(refused) => {
                 if matches!(refused, Refused::Overloaded { .. }) {
@@ -214,7 +236,7 @@ impl Submitted {
     /// When the daemon stopped first: the producer must send again.
     pub async fn answer(self) -> Result<Answer, Refused> {
         let verdicts = match self.receipt {
-            Some(receipt) => receipt.verdicts().await?,
+            Some((receipt, _in_flight)) => receipt.verdicts().await?,
             None => Vec::new(),
         };
         Ok(Answer::new(verdicts, self.rejects))
@@ -222,9 +244,9 @@ impl Submitted {
 }
 
 impl Counted {
-    /// The runtime counts their verdicts from now on.
-    pub(super) fn handed_over(&mut self) {
-        self.events = 0;
+    /// The runtime counts their verdicts from now on; they are in flight until the guard is dropped.
+    pub(super) fn handed_over(&mut self) -> InFlight {
+        InFlight { metrics: self.metrics.clone(), events: std::mem::take(&mut self.events) }
     }
 
     /// Withdraws some of the events.

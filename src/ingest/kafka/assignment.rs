@@ -43,6 +43,9 @@ pub(super) struct Assigned {
 pub(super) struct InFlight {
     pub receipt: Receipt,
     pub positions: Vec<Position>,
+    /// Counts its events as in flight until it is dropped.
+    #[expect(dead_code, reason = "held for its drop")]
+    pub counted: crate::ingest::intake::InFlight,
 }
 
 /// What the loop and the callback share; both run on the polling thread.

@@ -198,8 +198,8 @@ impl<'c> Worker<'c> {
         let positions = held.assembled.batch.positions.clone();
         match self.assembler.intake.router().try_submit(std::mem::take(&mut held.assembled.batch)) {
             Ok(receipt) => {
-                held.assembled.counted.handed_over();
-                self.assignment().in_flight.push_back(InFlight { receipt, positions });
+                let counted = held.assembled.counted.handed_over();
+                self.assignment().in_flight.push_back(InFlight { receipt, positions, counted });
                 true
             }
             Err((batch, refused)) => {
