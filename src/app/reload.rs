@@ -32,7 +32,7 @@ pub(super) fn intake_settings(config: &Config) -> Settings {
         scope: config.scope.clone(),
         limits: config.limits.clone(),
     };
-    let severities = config.sources.alertmanager.severity_map();
+    let severities = config.sources.alertmanager.severities.clone();
     Settings {
         limits: config.limits.clone(),
         decoder: Decoder::new(config.limits.clone(), severities),

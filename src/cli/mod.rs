@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it ran and failed; 2 wrong usage or invalid configuration. A failure is one line about the
 //! cause and, where there is one, one line about the remedy, on stderr.
 
+pub mod check;
 mod client;
 mod daemon;
 mod demo;

@@ -1,13 +1,14 @@
 //! What is wrong in Kafka sources and sinks: names, loops, and client settings that would break a promise.
 
-use super::sinks::SinkKind;
-use super::sources::KafkaSourceConfig;
-use super::{Config, Settings};
+use std::collections::BTreeMap;
+
+use super::Config;
+use crate::ingest::kafka::KafkaSourceConfig;
 use crate::rules::{Problem, check_name};
+use crate::sinks;
 
 const DURABLE: &str = "an event is acknowledged only once its effects are on disk";
 const EXACT: &str = "each record counts once, wherever the daemon was stopped";
-const DELIVERED: &str = "a delivery is done only once every replica in sync has it";
 const SOURCES_MAX: usize = 100;
 const SOURCE_TOPICS_MAX: usize = 1_000;
 const BROKERS_MAX: usize = 100;
@@ -22,21 +23,6 @@ const CONSUMER: &[(&str, Option<&str>, Refused)] = &[
     ("isolation.level", Some("read_committed"), Refused::Promise("records of aborted transactions never count")),
     ("enable.partition.eof", None, Refused::Promise(EXACT)),
     ("group.id", None, Refused::Use("group_id")),
-    ("bootstrap.servers", None, Refused::Use("brokers")),
-    ("metadata.broker.list", None, Refused::Use("brokers")),
-];
-
-/// Likewise of a producer.
-const PRODUCER: &[(&str, Option<&str>, Refused)] = &[
-    ("acks", Some("all"), Refused::Promise(DELIVERED)),
-    ("request.required.acks", Some("all"), Refused::Promise(DELIVERED)),
-    (
-        "enable.idempotence",
-        Some("true"),
-        Refused::Promise("deliveries of one incident arrive in order, without repeats"),
-    ),
-    ("delivery.report.only.error", Some("false"), Refused::Promise(DELIVERED)),
-    ("transactional.id", None, Refused::Promise("deliveries are visible at once")),
     ("bootstrap.servers", None, Refused::Use("brokers")),
     ("metadata.broker.list", None, Refused::Use("brokers")),
 ];
@@ -60,11 +46,8 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
         check_against(&root, source, &sources[..place], &mut problems);
     }
     for (place, sink) in config.sinks.iter().enumerate() {
-        let SinkKind::Kafka(sink) = &sink.kind else { continue };
+        let sinks::Kind::Kafka(sink) = &sink.kind else { continue };
         let root = format!("sinks[{place}]");
-        brokers(&root, &sink.brokers, &mut problems);
-        topic(&format!("{root}.topic"), &sink.topic, &mut problems);
-        settings(&root, &sink.client, PRODUCER, &mut problems);
         let consumed = |source: &&KafkaSourceConfig| {
             source.topics.contains(&sink.topic) && share_broker(&source.brokers, &sink.brokers)
         };
@@ -168,9 +151,9 @@ fn topic(path: &str, topic: &str, problems: &mut Vec<Problem>) {
     }
 }
 
-fn settings(root: &str, given: &Settings, refused: &[(&str, Option<&str>, Refused)], problems: &mut Vec<Problem>) {
+fn settings(root: &str, given: &BTreeMap<String, String>, refused: &[(&str, Option<&str>, Refused)], problems: &mut Vec<Problem>) {
     for (name, allowed, why) in refused {
-        let Some(value) = given.0.get(*name) else { continue };
+        let Some(value) = given.get(*name) else { continue };
         let all_replicas = *allowed == Some("all") && value == "-1";
         if *allowed == Some(value.as_str()) || all_replicas {
             continue;

@@ -13,7 +13,6 @@ mod file;
 mod kafka;
 mod read;
 mod schema;
-mod sinks;
 mod sources;
 mod validate;
 #[cfg(test)]
@@ -22,14 +21,8 @@ mod tests;
 pub use diagnostic::{Diagnostic, Place};
 pub use environment::Lookup;
 pub use schema::event_schema;
-pub use sinks::{
-    BreakerConfig, DeliveryConfig, FileSink, KafkaSink, Network, RetryConfig, SinkConfig, SinkKind, WebhookSink,
-    is_internal,
-};
-pub use sources::{AlertmanagerConfig, KafkaSourceConfig, SourceFormat, SourcesConfig, Start};
+pub use sources::{AlertmanagerConfig, SourcesConfig};
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,6 +31,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Limits, duration};
+use crate::sinks::{self, SinkConfig};
 use crate::rules::{self, DEFAULT_MATRIX, Matrix, Problem, RuleConfig, RuleSet};
 
 /// The whole configuration. What a file does not say is as in [`Config::default`].
@@ -164,11 +158,6 @@ pub enum LogLevel {
     Trace,
 }
 
-/// Names and values that go through to a library or a server. Values may be secrets and are never shown.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Settings(pub BTreeMap<String, String>);
-
 /// A valid configuration, and what is unwise about it.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -291,7 +280,7 @@ impl Default for Config {
             sources: SourcesConfig::default(),
             rules: rules::default_rules(),
             priority: PriorityConfig::default(),
-            sinks: vec![SinkConfig::stdout()],
+            sinks: vec![SinkConfig::new("stdout", sinks::Kind::Stdout(sinks::stdout::Config::default()))],
             shutdown_grace: Duration::from_secs(30),
             log: LogConfig::default(),
         }
@@ -313,11 +302,5 @@ impl Default for DedupConfig {
 impl Default for PriorityConfig {
     fn default() -> Self {
         Self { matrix: DEFAULT_MATRIX }
-    }
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.0.keys().map(|name| (name, "[redacted]"))).finish()
     }
 }

@@ -1,12 +1,11 @@
 //! What the types of a configuration cannot say: bounds, names that must exist, values that contradict each other.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use super::sinks::{Network, SinkConfig, SinkKind, WebhookSink, is_internal};
 use super::{Config, kafka};
 use crate::event::{ByteSize, duration};
 use crate::rules::{self, Problem, check_name};
+use crate::sinks::SinkConfig;
 
 /// Shards at most; a guess far above the cores of a machine.
 pub(super) const SHARDS_MAX: u32 = 256;
@@ -156,79 +155,8 @@ fn check_sinks(sinks: &[SinkConfig], problems: &mut Vec<Problem>) {
             let message = format!("another sink is named \"{}\" already", sink.name);
             problems.push(Problem::error(format!("{root}.name"), message));
         }
-        delivery(&root, sink, problems);
-        if let SinkKind::Webhook(webhook) = &sink.kind {
-            check_webhook(&root, webhook, problems);
+        for (path, message) in sink.problems().into_iter().filter(|(path, _)| path != "name") {
+            problems.push(Problem::error(format!("{root}.{path}"), message));
         }
-        if let SinkKind::File(file) = &sink.kind
-            && file.max_bytes < ByteSize(1 << 20)
-        {
-            let message = format!("max_bytes is at least 1MiB, not {}", file.max_bytes);
-            problems.push(Problem::error(format!("{root}.max_bytes"), message));
-        }
-    }
-}
-
-fn delivery(root: &str, sink: &SinkConfig, problems: &mut Vec<Problem>) {
-    let delivery = &sink.delivery;
-    let mut error = |field: &str, message: &str| problems.push(Problem::error(format!("{root}.{field}"), message));
-    if delivery.rate_limit.is_some_and(|rate| !(0.001..=1_000_000.0).contains(&rate)) {
-        error("rate_limit", "rate_limit is 0.001 to 1000000 deliveries per second; leave it out for no limit");
-    }
-    if !(1..=256).contains(&delivery.concurrency) {
-        error("concurrency", "concurrency is 1 to 256");
-    }
-    if !(1..=1_000).contains(&delivery.breaker.failures) {
-        error("breaker.failures", "failures is 1 to 1000");
-    }
-    if delivery.retry.min.is_zero() || delivery.retry.min > delivery.retry.max {
-        error("retry", "min is longer than 0s and at most max");
-    }
-    between(&format!("{root}.retry.max"), delivery.retry.max, Duration::from_millis(1), HOUR, problems);
-    between(&format!("{root}.give_up_after"), delivery.give_up_after, SECOND, 90 * DAY, problems);
-}
-
-fn check_webhook(root: &str, webhook: &WebhookSink, problems: &mut Vec<Problem>) {
-    if let Err(wrong) = check_url(&webhook.url, &webhook.allow_networks) {
-        problems.push(Problem::error(format!("{root}.url"), wrong));
-    }
-    between(&format!("{root}.timeout"), webhook.timeout, Duration::from_millis(1), HOUR, problems);
-    for (name, value) in &webhook.headers.0 {
-        let path = format!("{root}.headers[\"{name}\"]");
-        let owned = ["host", "content-length", "content-type", "idempotency-key", "transfer-encoding"];
-        let lower = name.to_ascii_lowercase();
-        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-            problems.push(Problem::error(path, "this is no name of an HTTP header"));
-        } else if owned.contains(&lower.as_str()) || lower.starts_with("webhook-") {
-            problems.push(Problem::error(path, "the daemon sets this header itself"));
-        } else if http::HeaderValue::from_str(value).is_err() {
-            problems.push(Problem::error(path, "this is no value of an HTTP header"));
-        }
-    }
-}
-
-/// The address is looked at again when it is connected to: a name may lead anywhere by then.
-fn check_url(text: &str, allowed: &[Network]) -> Result<(), String> {
-    let wrong = |why: &str| Err(format!("E_SSRF: {why}"));
-    let Ok(url) = reqwest::Url::parse(text) else {
-        return Err("a URL is written as in https://example.org/hooks/incidents".to_owned());
-    };
-    if !matches!(url.scheme(), "http" | "https") {
-        return wrong("only http and https URLs are posted to");
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return wrong("a user or a password in a URL would end up in logs; use `headers`");
-    }
-    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
-    let address: Option<IpAddr> = match host.trim_matches(['[', ']']).parse() {
-        Ok(address) => Some(address),
-        Err(_) if host == "localhost" || host.ends_with(".localhost") => Some(IpAddr::from([127, 0, 0, 1])),
-        Err(_) => None,
-    };
-    match address {
-        Some(address) if is_internal(address) && !allowed.iter().any(|network| network.contains(address)) => wrong(
-            "the URL leads to a private or loopback address; list its network in `allow_networks` if that is meant",
-        ),
-        _ => Ok(()),
     }
 }

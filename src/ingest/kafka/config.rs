@@ -27,7 +27,8 @@ pub struct KafkaSourceConfig {
     pub brokers: Vec<String>,
     /// Topics to read.
     pub topics: Vec<String>,
-    /// The consumer group.
+    /// The consumer group. Default `incidentd`.
+    #[serde(default = "default_group_id")]
     pub group_id: String,
     /// How to read a record: `event` (default), `event-protobuf` or `alertmanager`.
     #[serde(default = "default_format")]
@@ -53,6 +54,10 @@ pub enum Start {
     Earliest,
     /// At what is written from now on.
     Latest,
+}
+
+fn default_group_id() -> String {
+    "incidentd".to_owned()
 }
 
 fn default_format() -> Format {
