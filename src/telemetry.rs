@@ -4,7 +4,7 @@
 //! control characters escaped, so that an event cannot forge a line of the log or steer the terminal.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;

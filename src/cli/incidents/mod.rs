@@ -118,6 +118,8 @@ pub struct Incident {
     pub acknowledged_at: Option<Timestamp>,
     /// When it was resolved.
     pub resolved_at: Option<Timestamp>,
+    /// When it changed last.
+    pub updated_at: Timestamp,
     /// Its alerts, counted; in the single view under `alert_counts`.
     #[serde(rename = "alert_counts")]
     pub counts: Counts,

@@ -4,7 +4,7 @@
 //! input is read twice, the first time for its times alone.
 
 mod input;
-mod line;
+pub mod line;
 pub mod push;
 pub mod report;
 mod times;

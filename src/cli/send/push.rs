@@ -126,7 +126,9 @@ impl Pump<'_> {
         let (sender, requests) = mpsc::unbounded_channel();
         self.unanswered.iter().for_each(|batch| drop(sender.send(request(batch))));
         let mut sender = Some(sender);
-        let mut answers = self.open(channel, requests).await.map_err(|status| PushError::refused(target, &status))?;
+        let mut answers = open(channel, requests, self.authorization.clone())
+            .await
+            .map_err(|status| PushError::refused(target, &status))?;
         loop {
             if self.queue.ended {
                 sender = None;
@@ -151,18 +153,6 @@ impl Pump<'_> {
         }
     }
 
-    async fn open(
-        &self,
-        channel: Channel,
-        requests: mpsc::UnboundedReceiver<PushRequest>,
-    ) -> Result<tonic::Streaming<PushResponse>, Status> {
-        let mut request = Request::new(UnboundedReceiverStream::new(requests));
-        if let Some(authorization) = &self.authorization {
-            request.metadata_mut().insert("authorization", authorization.clone());
-        }
-        Ok(EventServiceClient::new(channel).push_stream(request).await?.into_inner())
-    }
-
     fn settle(&mut self, target: &Target, answer: &PushResponse) -> Result<(), PushError> {
         let Some(batch) = self.unanswered.pop_front() else {
             return Err(PushError::nonsense(target, "the server answered a request that was not made".to_owned()));
@@ -175,6 +165,18 @@ impl Pump<'_> {
         self.failing = None;
         Ok(())
     }
+}
+
+async fn open(
+    channel: Channel,
+    requests: mpsc::UnboundedReceiver<PushRequest>,
+    authorization: Option<MetadataValue<Ascii>>,
+) -> Result<tonic::Streaming<PushResponse>, Status> {
+    let mut request = Request::new(UnboundedReceiverStream::new(requests));
+    if let Some(authorization) = authorization {
+        request.metadata_mut().insert("authorization", authorization);
+    }
+    Ok(EventServiceClient::new(channel).push_stream(request).await?.into_inner())
 }
 
 impl Queue {

@@ -21,13 +21,22 @@ pub struct Report {
     verdicts: [u64; Outcome::ALL.len()],
     bad_lines: u64,
     complaints: u64,
+    /// How many complaints about single events are written.
+    pub complaints_max: u64,
     progress: ProgressBar,
 }
 
 impl Report {
     /// An empty report on the input of this name.
     pub fn new(name: String, progress: ProgressBar) -> Self {
-        Self { name, verdicts: [0; Outcome::ALL.len()], bad_lines: 0, complaints: 0, progress }
+        Self {
+            name,
+            verdicts: [0; Outcome::ALL.len()],
+            bad_lines: 0,
+            complaints: 0,
+            complaints_max: COMPLAINTS_MAX,
+            progress,
+        }
     }
 
     /// Counts a line that is no event.
@@ -52,7 +61,7 @@ impl Report {
 
     fn complain(&mut self, number: u64, what: &str) {
         self.complaints += 1;
-        if self.complaints <= COMPLAINTS_MAX {
+        if self.complaints <= self.complaints_max {
             let line = format!("{}:{number}: {}", self.name, escaped(what));
             self.progress.suspend(|| eprintln!("{line}"));
         }
@@ -98,8 +107,8 @@ impl Report {
         if self.bad_lines > 0 {
             text.push_str(&format!("\nlines that are no events, and were not sent: {}\n", thousands(self.bad_lines)));
         }
-        if self.complaints > COMPLAINTS_MAX {
-            let more = thousands(self.complaints - COMPLAINTS_MAX);
+        if self.complaints > self.complaints_max {
+            let more = thousands(self.complaints - self.complaints_max);
             text.push_str(&format!("\n{more} further complaints are not shown\n"));
         }
         text.trim_end().to_owned()
