@@ -4,22 +4,40 @@
 //! level, so that a crafted event spoils neither the stack nor its neighbours. A syntax error ends the document.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::event::Code;
 
 /// The bytes between the quotes of a string.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Raw {
-    pub start: usize,
-    pub end: usize,
-    pub escaped: bool,
+    start: u32,
+    end: u32,
+    escaped: bool,
+}
+
+impl Raw {
+    /// Where it begins in the input.
+    pub fn start(self) -> usize {
+        self.start as usize
+    }
+
+    /// Where it lies in the input.
+    pub fn span(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    /// Whether there are escapes in it.
+    pub fn is_escaped(self) -> bool {
+        self.escaped
+    }
 }
 
 /// A scalar, or a container that has just been opened.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value {
     String(Raw),
-    Number { start: usize, end: usize },
+    Number { start: u32, end: u32 },
     Bool,
     Null,
     Object,
@@ -63,7 +81,8 @@ pub(super) struct Reader<'a> {
     outer: Vec<u64>,
 }
 
-type Read<T> = Result<T, Syntax>;
+/// Boxed, so that what is mostly returned fits in two registers.
+type Read<T> = Result<T, Box<Syntax>>;
 
 impl<'a> Reader<'a> {
     /// A reader of the document between `start` and the end of `bytes`.
@@ -78,6 +97,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The first byte of the next token, where it then stands.
+    #[inline]
     pub fn peek(&mut self) -> Option<u8> {
         self.skip_space();
         self.bytes.get(self.pos).copied()
@@ -89,6 +109,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a scalar, or opens a container.
+    #[inline]
     pub fn value(&mut self) -> Read<Value> {
         match self.peek() {
             Some(b'"') => {
@@ -107,6 +128,7 @@ impl<'a> Reader<'a> {
     }
 
     /// In an object: the next key, after which its value must be read; `None` closes the object.
+    #[inline]
     pub fn next_key(&mut self) -> Read<Option<Raw>> {
         if !self.next_member(b'}', "\",\" or \"}\"")? {
             return Ok(None);
@@ -150,7 +172,7 @@ impl<'a> Reader<'a> {
 
     /// The bytes of a string without its escapes. One that names no character stays as it is written.
     pub fn key(&self, raw: Raw) -> Cow<'a, [u8]> {
-        let written = &self.bytes[raw.start..raw.end];
+        let written = &self.bytes[raw.span()];
         if !raw.escaped {
             return Cow::Borrowed(written);
         }
@@ -162,8 +184,8 @@ impl<'a> Reader<'a> {
     }
 
     /// The input between two places.
-    pub fn bytes(&self, start: usize, end: usize) -> &'a [u8] {
-        &self.bytes[start..end]
+    pub fn bytes(&self, span: Range<usize>) -> &'a [u8] {
+        &self.bytes[span]
     }
 
     fn enter(&mut self, object: bool) -> Value {
@@ -188,6 +210,7 @@ impl<'a> Reader<'a> {
         self.pos += 1;
     }
 
+    #[inline]
     fn next_member(&mut self, close: u8, expected: &'static str) -> Read<bool> {
         let fresh = std::mem::take(&mut self.fresh);
         match self.peek() {
@@ -207,13 +230,18 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn skip_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(self.pos) {
+        while let Some(byte) = self.bytes.get(self.pos)
+            && *byte <= b' '
+            && matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+        {
             self.pos += 1;
         }
     }
 
     /// Reads on to the end of a string whose opening quote has been read.
+    #[inline]
     fn string(&mut self) -> Read<Raw> {
         let start = self.pos;
         let mut escaped = false;
@@ -222,7 +250,7 @@ impl<'a> Reader<'a> {
             match self.bytes.get(self.pos) {
                 Some(b'"') => {
                     self.pos += 1;
-                    return Ok(Raw { start, end: self.pos - 1, escaped });
+                    return Ok(Raw { start: start as u32, end: self.pos as u32 - 1, escaped });
                 }
                 Some(b'\\') => {
                     escaped = true;
@@ -268,7 +296,7 @@ impl<'a> Reader<'a> {
             }
             self.some_digits()?;
         }
-        Ok(Value::Number { start, end: self.pos })
+        Ok(Value::Number { start: start as u32, end: self.pos as u32 })
     }
 
     fn some_digits(&mut self) -> Read<()> {
@@ -289,12 +317,15 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    fn expected(&self, expected: &'static str) -> Syntax {
-        Syntax { code: Code::Json, at: self.pos, expected }
+    #[cold]
+    fn expected(&self, expected: &'static str) -> Box<Syntax> {
+        Box::new(Syntax { code: Code::Json, at: self.pos, expected })
     }
 
-    fn not_a_number(&self) -> Syntax {
-        Syntax { code: Code::Number, at: self.pos, expected: "a value; JSON has no NaN and no Infinity" }
+    #[cold]
+    fn not_a_number(&self) -> Box<Syntax> {
+        let expected = "a value; JSON has no NaN and no Infinity";
+        Box::new(Syntax { code: Code::Number, at: self.pos, expected })
     }
 }
 
@@ -305,6 +336,7 @@ const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
 ///
 /// The lowest flag is exact: `x - 0x01…` borrows only past a byte that is itself flagged. See "Determine if a word
 /// has a byte less than n" in Sean Eron Anderson's "Bit Twiddling Hacks" (public domain).
+#[inline]
 fn plain_len(bytes: &[u8]) -> usize {
     let mut len = 0;
     while let Some(chunk) = bytes[len..].first_chunk::<8>() {
