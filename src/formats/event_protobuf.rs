@@ -178,6 +178,7 @@ impl Reading<'_, '_, '_> {
         self.run.ended |= 1 << self.run.number;
     }
 
+    #[inline]
     fn text(&mut self, span: &Range<usize>, place: &[&[u8]]) -> Result<Text, Reject> {
         if !self.utf8.holds(span) {
             let at = std::str::from_utf8(&self.bytes[span.clone()]).map_or_else(|error| error.valid_up_to(), str::len);
