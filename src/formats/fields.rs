@@ -4,6 +4,7 @@ use crate::event::{Code, Pairs, Reject, Text, Timestamp, echo};
 
 use super::intake::Intake;
 use super::json::{self, Raw, Reader, Syntax, Value};
+use super::json_string::unescape;
 
 /// Reads JSON fields into an [`Intake`].
 pub(super) struct Fields<'a, 'b, 'i> {
@@ -228,7 +229,7 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
             return Text::in_buffer(raw.start(), raw.span().len());
         }
         self.plain.clear();
-        if let Err(at) = json::unescape(self.reader.bytes(raw.span()), &mut self.plain) {
+        if let Err(at) = unescape(self.reader.bytes(raw.span()), &mut self.plain) {
             let message = format!("half a surrogate pair at byte {} names no character", raw.start() + at);
             self.intake.fault(Code::Utf8, place, message);
             return Text::default();

@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_named_by_field_and_wire_type() {
-        let cases: [(&[u8], Option<(u32, u8)>); 10] = [
+        type Case = (&'static [u8], Option<(u32, u8)>);
+        let cases: [Case; 10] = [
             (&[0x80], None),
             (&[0xff; 11], None),
             (&[0xff, 0xff, 0xff, 0xff, 0x1f, 0], None),
