@@ -61,6 +61,12 @@ impl Clock {
     }
 }
 
+/// The present instant of the runtime's timer, to schedule by. A paused test runtime moves it by hand.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+pub fn timer_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// Measures how long something took, on the monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
