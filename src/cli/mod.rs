@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::config::{Config, event_schema};
 use crate::telemetry;
 use terminal::{escaped, say};
 
@@ -150,7 +151,12 @@ fn check(files: &[PathBuf], strict: bool) -> ExitCode {
 }
 
 fn schema(of: SchemaOf) -> Result<(), Failure> {
-    Err(Failure::failed(format!("the schema of {of:?} is not part of this build")))
+    let schema = match of {
+        SchemaOf::Config => Config::schema(),
+        SchemaOf::Event => event_schema(),
+    };
+    say(&format!("{schema:#}"));
+    Ok(())
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
