@@ -4,10 +4,11 @@
 //! of one incident, and reads of the store run on threads that may block. Who may call what is the listener's matter.
 
 mod incidents;
-pub mod listener;
+mod listener;
 mod operate;
 mod problem;
 
+pub use listener::{BindError, Listener, check_bind, with_fallbacks};
 pub use problem::{Problem, echo};
 
 use std::sync::Arc;
