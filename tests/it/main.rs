@@ -1,5 +1,7 @@
 //! The integration tests, in one binary.
 
+mod daemon;
 mod doors;
 mod formats;
+mod harness;
 mod tidy;
