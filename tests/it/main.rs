@@ -4,4 +4,5 @@ mod daemon;
 mod doors;
 mod formats;
 mod harness;
+mod kill_loop;
 mod tidy;

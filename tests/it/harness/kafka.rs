@@ -14,7 +14,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::servers::{fetched, run, script, server_folder};
-use super::{PATIENCE, attempt};
+use super::{PATIENCE, pass};
 
 static SHARED: LazyLock<Result<Broker, String>> = LazyLock::new(|| Broker::start("kafka"));
 
@@ -154,11 +154,12 @@ impl Producer {
     pub async fn produce_all(&self, topic: &str, partition: i32, payloads: &[String]) {
         let mut reports = Vec::with_capacity(payloads.len());
         for payload in payloads {
-            let record = || FutureRecord::<(), str>::to(topic).partition(partition).payload(payload);
-            let report = attempt("there is room for a record", PATIENCE, async || {
-                self.inner.send_result(record()).map_err(|(error, _)| error.to_string())
-            });
-            reports.push(report.await);
+            let mut record = FutureRecord::<(), str>::to(topic).partition(partition).payload(payload);
+            // Refused only while the producer's queue is full; then it is given back.
+            while let Err((_, refused)) = self.inner.send_result(record).map(|report| reports.push(report)) {
+                pass(Duration::from_millis(5)).await;
+                record = refused;
+            }
         }
         for report in reports {
             report.await.expect("a report").map_err(|(error, _)| error).expect("the broker has it");

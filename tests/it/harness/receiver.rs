@@ -174,7 +174,7 @@ async fn take(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> 
     }
     let taken = record(&shared, &headers, &body);
     match manner {
-        Manner::LoseReplies(every) if taken % every == 0 => std::future::pending().await,
+        Manner::LoseReplies(every) if taken.is_multiple_of(every) => std::future::pending().await,
         _ => StatusCode::NO_CONTENT,
     }
 }
