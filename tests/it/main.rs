@@ -5,4 +5,5 @@ mod doors;
 mod formats;
 mod harness;
 mod kill_loop;
+mod malformed;
 mod tidy;
