@@ -1,6 +1,8 @@
 //! The integration tests, in one binary.
 
+mod command_line;
 mod daemon;
+mod deliveries;
 mod doors;
 mod formats;
 mod harness;
@@ -8,4 +10,6 @@ mod kafka;
 mod kill_loop;
 mod malformed;
 mod prometheus;
+mod recording;
+mod reload;
 mod tidy;
