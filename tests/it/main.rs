@@ -1,5 +1,3 @@
-//! The integration tests, in one binary.
+//! The integration tests: one binary, one module per subject.
 
-mod doors;
-mod formats;
-mod tidy;
+mod store;
