@@ -50,7 +50,7 @@ pub const ACTS: [Act; 6] = [
     Act { at_ms: 0, what: "a quiet night: hundreds of checks chatter, nobody needs to hear them" },
     Act { at_ms: 800, what: "a certificate nears its end, a disk begins to stutter" },
     Act { at_ms: 2_000, what: "core-sw-r12 restarts for a firmware change and does not come back" },
-    Act { at_ms: 3_000, what: "replicas lose their primaries, and customers wait at the checkout" },
+    Act { at_ms: 3_500, what: "replicas lose their primaries, and customers wait at the checkout" },
     Act { at_ms: 9_000, what: "the standby switch takes over: hosts answer, services recover" },
     Act { at_ms: 14_000, what: "the checkout's caches are cold: it slows down once more" },
 ];
@@ -222,16 +222,16 @@ impl Night {
                 labels: vec![("cluster", "orders".to_owned()), ("host", name.clone())],
                 ..Check::new("pgwatch", "ReplicaLag", format!("{name} is 45 s behind its primary"))
             };
-            let (from, until) = (3_000 + self.dice.below(1_000), 9_800 + self.dice.below(1_000));
+            let (from, until) = (3_500 + self.dice.below(1_000), 9_800 + self.dice.below(1_000));
             self.fires(&check, Firing { from, until, every: 500, resolves: true });
         }
     }
 
     fn services(&mut self) {
         let services = [
-            ("checkout", 48, Severity::Critical, 3_400),
-            ("payments", 24, Severity::Error, 4_200),
-            ("search", 24, Severity::Error, 4_800),
+            ("checkout", 48, Severity::Critical, 3_900),
+            ("payments", 24, Severity::Error, 4_600),
+            ("search", 24, Severity::Error, 5_100),
         ];
         for (service, instances, severity, begins) in services {
             for instance in 0..instances {
