@@ -9,6 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::event::Timestamp;
 
+/// A wait is cut into pieces of this length, so that a step of the wall clock is noticed.
+const LONGEST: Duration = Duration::from_secs(1);
+
 /// Tells the time: the system's, or one that is moved by hand.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
@@ -38,12 +41,30 @@ impl Clock {
         }
     }
 
+    /// Waits until the clock shows `deadline`. A manual clock is looked at every few milliseconds.
+    pub async fn wait_until(&self, deadline: Timestamp) {
+        const LOOK_EVERY: Duration = Duration::from_millis(2);
+        loop {
+            let left = deadline.since(self.now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(if self.manual_micros.is_some() { LOOK_EVERY } else { left.min(LONGEST) }).await;
+        }
+    }
+
     /// Moves a manual clock; does nothing to the system's.
     pub fn advance(&self, by: Duration) {
         if let Some(micros) = &self.manual_micros {
             micros.fetch_add(by.as_micros() as i64, Ordering::AcqRel);
         }
     }
+}
+
+/// The present instant of the runtime's timer, to schedule by. A paused test runtime moves it by hand.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+pub fn timer_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }
 
 /// Measures how long something took, on the monotonic clock.

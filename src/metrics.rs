@@ -139,7 +139,7 @@ impl Metrics {
     }
 
     /// Counts events as received by `source` (a configured name or `grpc`, `http`, `alertmanager`). Every one of them
-    /// is in flight until [`Metrics::decided`] counts its verdict.
+    /// is in flight until [`Metrics::answered`].
     pub fn received(&self, source: &Arc<str>, events: u64) {
         self.received_sum.fetch_add(events, Ordering::AcqRel);
         self.in_flight_now.fetch_add(events as i64, Ordering::AcqRel);
@@ -150,7 +150,8 @@ impl Metrics {
         counter.increment(events);
     }
 
-    /// Counts verdicts, in the order of [`VERDICTS`], of events that are thereby no longer in flight.
+    /// Counts verdicts, in the order of [`VERDICTS`]. Called where they are reached: by the doors for what they refuse,
+    /// by the committer for all else.
     pub fn decided(&self, verdicts: &[u64; 10]) {
         let sum = verdicts.iter().sum::<u64>();
         for (counter, count) in self.verdicts.iter().zip(verdicts) {
@@ -159,7 +160,12 @@ impl Metrics {
             }
         }
         self.verdict_sum.fetch_add(sum, Ordering::AcqRel);
-        self.in_flight_now.fetch_sub(sum as i64, Ordering::AcqRel);
+    }
+
+    /// Counts events whose answer has left a door, or whose producer has hung up. Counted apart from the verdicts, so
+    /// that the conservation law compares two independent sums.
+    pub fn answered(&self, events: u64) {
+        self.in_flight_now.fetch_sub(events as i64, Ordering::AcqRel);
     }
 
     /// Counts events that were received and never decided, because their request was given up before it was
@@ -170,6 +176,7 @@ impl Metrics {
         verdicts[9] = events;
         tracing::debug!(source = &**source, events, "events withdrawn before they were decided");
         self.decided(&verdicts);
+        self.answered(events);
     }
 
     /// Received, verdicts, in flight, each counted on its own.
@@ -230,6 +237,23 @@ impl Metrics {
         self.counter("incidentd_dead_letters_total", &[("source", source)]).increment(by);
     }
 
+    /// Counts records that a Kafka topic had dropped before they were read.
+    pub fn kafka_gap(&self, source: &str, records: u64) {
+        self.counter("incidentd_kafka_gap_records_total", &[("source", source)]).increment(records);
+    }
+
+    /// Counts Alertmanager severities that the map does not know.
+    pub fn unknown_severities(&self, by: u64) {
+        if by > 0 {
+            self.counter("incidentd_unknown_severity_total", &[]).increment(by);
+        }
+    }
+
+    /// Counts events that lack a label which is configured as part of their identity.
+    pub fn key_labels_missing(&self, by: u64) {
+        self.counter("incidentd_key_label_missing_total", &[]).increment(by);
+    }
+
     /// Counts Kafka rebalances by kind: `assigned`, `revoked`, `lost`.
     pub fn rebalance(&self, source: &str, kind: &'static str) {
         self.counter("incidentd_kafka_rebalances_total", &[("source", source), ("kind", kind)]).increment(1);
@@ -257,7 +281,7 @@ fn owned(labels: &[(&'static str, &str)]) -> Vec<Label> {
 }
 
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 15] = [
+    const COUNTERS: [(&str, &str); 17] = [
         ("incidentd_events_received_total", "Events received, by source of intake"),
         ("incidentd_events_total", "Events decided, by verdict"),
         ("incidentd_incident_transitions_total", "Transitions of incidents"),
@@ -270,6 +294,8 @@ fn describe(recorder: &PrometheusRecorder) {
         ("incidentd_dedup_overflow_total", "Producer ids forgotten before the dedup horizon passed"),
         ("incidentd_dead_letters_total", "Records written to a dead-letter topic"),
         ("incidentd_kafka_rebalances_total", "Rebalances of the Kafka consumer group seen"),
+        ("incidentd_kafka_gap_records_total", "Records that a topic had dropped before they were read"),
+        ("incidentd_key_label_missing_total", "Events that lack a label configured as part of their identity"),
         ("incidentd_no_rule_total", "Events that no rule wanted"),
         ("incidentd_label_missing_total", "Alerts that a rule could not take because a group_by label is missing"),
         ("incidentd_unknown_severity_total", "Alertmanager severities that the map does not know, taken as warning"),

@@ -1,12 +1,14 @@
-//! The HTTP routes for people and dashboards: incidents to read, metrics, health, reload.
+//! The one port ([`listener`]), and the HTTP routes for people and dashboards: incidents, metrics, health, reload.
 //!
 //! Stateless: everything comes in through [`ApiState`]. Handlers never wait for a shard's turn except for the alerts
 //! of one incident, and reads of the store run on threads that may block. Who may call what is the listener's matter.
 
 mod incidents;
+pub mod listener;
 mod operate;
 mod problem;
 
+pub use listener::{Listener, check_bind, with_fallbacks};
 pub use problem::{Problem, echo};
 
 use std::sync::Arc;

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Failure;
+use crate::app::{App, Overrides, Source, StartError};
+use crate::clock::Clock;
+use crate::config::Config;
 
 /// What the command line says about a daemon; it goes before the configuration file.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +24,7 @@ pub struct DaemonOptions {
 /// A daemon that runs in this process.
 #[derive(Debug)]
 pub struct Daemon {
-    local_addr: SocketAddr,
+    app: App,
 }
 
 impl Daemon {
@@ -30,19 +33,50 @@ impl Daemon {
     /// # Errors
     /// Exit code 2 when the configuration is invalid, 1 when it cannot start.
     pub async fn start(options: DaemonOptions) -> Result<Self, Failure> {
-        let DaemonOptions { config, data_dir, listen, insecure } = options;
-        tracing::debug!(?config, ?data_dir, ?listen, insecure, "the daemon is not part of this build");
-        Err(Failure::failed("the daemon is not part of this build"))
+        let source = match options.config.clone() {
+            Some(path) => Source::File(path),
+            None => Source::Fixed(Box::default()),
+        };
+        Self::start_from(source, options).await
+    }
+
+    /// Starts it with a configuration that is in no file; `options.config` is not looked at.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub async fn start_with(config: Config, options: DaemonOptions) -> Result<Self, Failure> {
+        Self::start_from(Source::Fixed(Box::new(config)), options).await
+    }
+
+    async fn start_from(source: Source, options: DaemonOptions) -> Result<Self, Failure> {
+        let DaemonOptions { data_dir, listen, insecure, .. } = options;
+        let overrides = Overrides { data_dir, listen, insecure };
+        let started = App::start(source, overrides, Clock::system()).await;
+        let app = started.map_err(|error| match error {
+            StartError::Config(_) | StartError::Usage(_) => Failure::usage(error.to_string()),
+            StartError::Failed(cause) => Failure::failed(cause),
+        })?;
+        Ok(Self { app })
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.app.address()
     }
 
-    /// Loads the configuration file anew; an invalid one changes nothing.
-    pub async fn reload(&self) {}
+    /// Loads the configuration file anew; an invalid one changes nothing. The outcome is logged.
+    pub async fn reload(&self) {
+        let _ = self.app.reload().await;
+    }
+
+    /// Resolves when the store has failed for good, with the cause.
+    pub async fn failed(&self) -> Failure {
+        Failure::failed(format!("the store failed: {}", self.app.failed().await))
+            .remedy("what was acknowledged is durable; mend the disk and start again")
+    }
 
     /// Takes no more events, finishes what is in flight, and ends.
-    pub async fn stop(self) {}
+    pub async fn stop(self) {
+        self.app.stop().await;
+    }
 }

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it ran and failed; 2 wrong usage or invalid configuration. A failure is one line about the
 //! cause and, where there is one, one line about the remedy, on stderr.
 
+pub mod check;
 mod client;
 mod daemon;
 mod demo;
@@ -144,8 +145,8 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
     done
 }
 
-fn check(_files: &[PathBuf], _strict: bool) -> ExitCode {
-    Failure::failed("`check` is not part of this build").tell()
+fn check(files: &[PathBuf], strict: bool) -> ExitCode {
+    ExitCode::from(check::check(files, strict))
 }
 
 fn schema(of: SchemaOf) -> Result<(), Failure> {

@@ -52,6 +52,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
         tokio::select! {
             _ = hangup.recv() => daemon.reload().await,
             () = either(&mut interrupt, &mut terminate) => break,
+            failure = daemon.failed() => return Err(failure),
         }
     }
     tokio::select! {

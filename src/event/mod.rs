@@ -9,7 +9,7 @@ mod reject;
 mod time;
 
 pub use batch::{Batch, Event, Pair, Pairs, Position, Text};
-pub use reject::{Code, Reject};
+pub use reject::{Code, Reject, echo, pointer};
 pub use time::Timestamp;
 
 use serde::{Deserialize, Serialize};

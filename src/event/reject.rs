@@ -1,7 +1,7 @@
 //! Why an event was refused: a code for programs, a place, and a sentence for people.
 //!
 //! A reject is data, not an error: it is counted, answered and, from Kafka, written to the dead-letter topic. It
-//! never echoes more than 64 bytes of what came in.
+//! never echoes more than 64 bytes of what came in; [`echo`] and [`pointer`] see to that.
 
 use std::fmt;
 
@@ -92,6 +92,42 @@ impl Reject {
     }
 }
 
+/// Bytes of input that a message or a field may repeat.
+const ECHO_BYTES_MAX: usize = 64;
+
+/// A piece of input for a message: in quotes, cut to 64 bytes, with everything invisible escaped.
+pub fn echo(input: &[u8]) -> String {
+    let (shown, cut) = shorten(input);
+    format!("{shown:?}{}", if cut { "…" } else { "" })
+}
+
+/// A JSON pointer to the place that `parts` name, each cut to 64 bytes, with everything invisible escaped.
+pub fn pointer(parts: &[&[u8]]) -> String {
+    let mut pointer = String::new();
+    for part in parts {
+        pointer.push('/');
+        for c in shorten(part).0.chars() {
+            match c {
+                '~' => pointer.push_str("~0"),
+                '/' => pointer.push_str("~1"),
+                '"' | '\'' | '\\' => pointer.push(c),
+                _ => pointer.extend(c.escape_debug()),
+            }
+        }
+    }
+    pointer
+}
+
+/// What may be shown of `input`, and whether that is not all.
+fn shorten(input: &[u8]) -> (std::borrow::Cow<'_, str>, bool) {
+    if input.len() <= ECHO_BYTES_MAX {
+        return (String::from_utf8_lossy(input), false);
+    }
+    let is_boundary = |at: &usize| input[*at] & 0xc0 != 0x80;
+    let end = (0..=ECHO_BYTES_MAX).rev().find(is_boundary).unwrap_or(0);
+    (String::from_utf8_lossy(&input[..end]), true)
+}
+
 impl fmt::Display for Reject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.code.as_str();
@@ -100,5 +136,25 @@ impl fmt::Display for Reject {
         } else {
             write!(f, "{code} {}: {}", self.field, self.message)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_echo_is_short_and_shows_what_is_invisible() {
+        assert_eq!(echo(b"plain 'text'"), "\"plain 'text'\"");
+        assert_eq!(echo("a\0\r\n\x1b[31m\u{202e}".as_bytes()), "\"a\\0\\r\\n\\u{1b}[31m\\u{202e}\"");
+        let long = echo("é".repeat(1_000).as_bytes());
+        assert_eq!(long, format!("\"{}\"…", "é".repeat(32)));
+        assert_eq!(echo(&[0x80; 100]), "\"\"…", "no character begins in there");
+    }
+
+    #[test]
+    fn a_pointer_escapes_what_separates_and_what_is_invisible() {
+        assert_eq!(pointer(&[b"labels", b"a/b~c\n"]), "/labels/a~1b~0c\\n");
+        assert_eq!(pointer(&[]), "");
     }
 }

@@ -43,6 +43,7 @@ const UPDATE_INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 /// Bounds the work per candidate rule; a guess far above any rule seen.
 const MATCHERS_MAX: usize = 64;
 const GROUP_BY_MAX: usize = 16;
+const NOTIFY_MAX: usize = 100;
 
 /// Whether a rule or sink may be called so; else what it may be called.
 ///
@@ -165,7 +166,8 @@ impl Check {
 
     fn group_by(&mut self, config: &RuleConfig, scope: &[String]) {
         if config.group_by.len() > GROUP_BY_MAX {
-            self.error("group_by", format!("at most {GROUP_BY_MAX} labels make a key, not {}", config.group_by.len()));
+            return self
+                .error("group_by", format!("at most {GROUP_BY_MAX} labels make a key, not {}", config.group_by.len()));
         }
         for (place, label) in config.group_by.iter().enumerate() {
             let field = format!("group_by[{place}]");
@@ -237,6 +239,9 @@ impl Check {
         let Some(notify) = &config.notify else { return };
         if notify.is_empty() {
             self.warning("notify", "nobody is told of these incidents; leave notify out to tell every sink");
+        }
+        if notify.len() > NOTIFY_MAX {
+            return self.error("notify", format!("at most {NOTIFY_MAX} sinks, not {}", notify.len()));
         }
         for (place, name) in notify.iter().enumerate() {
             if !sinks.contains(name) {

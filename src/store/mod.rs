@@ -136,6 +136,12 @@ pub enum Settlement {
         /// Why.
         error: String,
     },
+    /// Taken up again by hand: no longer parked, its tries are counted from 0, its last error stays visible. Its row
+    /// stays, too, so who reads on from a higher row must look back.
+    Retry {
+        /// The row.
+        row: i64,
+    },
     /// Failed so far: keeps attempts and the last error, so that they survive a restart.
     Failed {
         /// The row.

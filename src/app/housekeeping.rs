@@ -1,0 +1,80 @@
+//! What happens by the second: gauges, the conservation law, a changed configuration file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Shared, Source};
+use crate::metrics::{Invariant, Metrics};
+use crate::runtime::{ReadModel, Runtime, StatsBoard};
+
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks between two looks at the configuration file, and between two drains of the histograms.
+const SLOW: u64 = 2;
+
+/// What the chores look at.
+pub(super) struct Views {
+    read_model: Arc<ReadModel>,
+    stats: Arc<StatsBoard>,
+}
+
+impl Views {
+    pub(super) fn of(runtime: &Runtime) -> Self {
+        Self { read_model: runtime.read_model.clone(), stats: runtime.stats.clone() }
+    }
+}
+
+/// Runs until it is dropped.
+pub(super) async fn run(shared: Arc<Shared>, views: Views) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seen = fingerprint(&shared.source).await;
+    let mut law = ConservationLaw::default();
+    for tick in 0_u64.. {
+        ticks.tick().await;
+        views.stats.publish(&shared.metrics);
+        views.read_model.publish(&shared.metrics);
+        law.check(&shared.metrics);
+        if tick % SLOW != 0 {
+            continue;
+        }
+        shared.metrics.upkeep();
+        let now = fingerprint(&shared.source).await;
+        if now.is_some() && now != seen {
+            // Both outcomes are logged and counted by the reload itself.
+            let _ = shared.reload().await;
+        }
+        seen = now.or(seen);
+    }
+}
+
+/// A hash of the file's content, `None` where it cannot be read at the moment.
+async fn fingerprint(source: &Source) -> Option<u64> {
+    let Source::File(path) = source else { return None };
+    let path = path.clone();
+    let bytes = tokio::task::spawn_blocking(move || std::fs::read(path)).await.ok()?.ok()?;
+    Some(xxhash_rust::xxh3::xxh3_64(&bytes))
+}
+
+/// Received = verdicts + in flight. The three are counted apart, so they are compared only when nothing moved for a
+/// whole tick.
+#[derive(Debug, Default)]
+struct ConservationLaw {
+    last: (u64, u64, i64),
+    broken: bool,
+}
+
+impl ConservationLaw {
+    fn check(&mut self, metrics: &Metrics) {
+        let (received, verdicts, in_flight) = metrics.conservation();
+        let at_rest = (received, verdicts, in_flight) == self.last;
+        self.last = (received, verdicts, in_flight);
+        let holds = received as i64 == verdicts as i64 + in_flight;
+        if at_rest && !holds && !self.broken {
+            metrics.violated(Invariant::Conservation);
+            tracing::error!(received, verdicts, in_flight, "received is not verdicts plus in flight");
+        }
+        self.broken = at_rest && !holds;
+    }
+}

@@ -1,0 +1,306 @@
+//! The configuration file: what it may say, and every problem in it at once.
+//!
+//! Composes the components' own configuration. A file is read as a tree with places (`document`), fitted into these
+//! types (`read`), and checked for what types cannot say (`validate`); each problem is a [`Diagnostic`] with a line and
+//! a column. Nothing but the file, the files it names and the environment is looked at. An invalid file yields no
+//! configuration at all, so it can never replace a valid one.
+
+mod deserialize;
+mod diagnostic;
+mod document;
+mod environment;
+mod file;
+mod kafka;
+mod read;
+mod schema;
+mod sources;
+mod validate;
+#[cfg(test)]
+mod tests;
+
+pub use diagnostic::{Diagnostic, Place};
+pub use environment::Lookup;
+pub use schema::event_schema;
+pub use sources::{AlertmanagerConfig, SourcesConfig};
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Limits, duration};
+use crate::sinks::{self, SinkConfig};
+use crate::rules::{self, DEFAULT_MATRIX, Matrix, Problem, RuleConfig, RuleSet};
+
+/// The whole configuration. What a file does not say is as in [`Config::default`].
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "incidentd configuration")]
+pub struct Config {
+    /// Address and port of gRPC and HTTP. Default `127.0.0.1:9095`.
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+    /// Where state is kept. Default `./incidentd-data`.
+    pub data_dir: PathBuf,
+    /// The lease of a firing event that names no end. Default `5m`; 1s to 24h.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub resolve_timeout: Duration,
+    /// The sane range of event times around the receive time.
+    pub event_time: EventTimeConfig,
+    /// How late an event may come and still be correlated as if in order. Default `2m`; at most `event_time.max_age`.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub lateness: Duration,
+    /// How repeated messages are recognised.
+    pub dedup: DedupConfig,
+    /// The labels that decide which shard an event goes to. Default none: everything can meet.
+    pub scope: Vec<String>,
+    /// How many shards, 1 to 256; only with `scope`. Default: one without scope, else one per core.
+    pub shards: Option<u32>,
+    /// The labels that identify an alert that gives no `dedup_key`. Default: all.
+    pub fingerprint_labels: Option<Vec<String>>,
+    /// Bounds of one event and of one request.
+    pub limits: Limits,
+    /// Live alerts at most; events of new ones beyond are rejected with `E_CAPACITY`. Default 1,000,000.
+    pub max_alerts: u32,
+    /// Groups at most, over all rules. Default 1,000,000.
+    pub max_groups: u32,
+    /// Where events come from, beside the listener.
+    pub sources: SourcesConfig,
+    /// Correlation: which events belong to one incident. Default: by service, alert name or host.
+    pub rules: Vec<RuleConfig>,
+    /// Impact × urgency.
+    pub priority: PriorityConfig,
+    /// Who is told. Default: standard output.
+    pub sinks: Vec<SinkConfig>,
+    /// How long a stop waits for requests and deliveries under way. Default `30s`; at most `1h`.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub shutdown_grace: Duration,
+    /// The daemon's own log.
+    pub log: LogConfig,
+}
+
+/// Times outside this range around the receive time are replaced by it, counted and marked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventTimeConfig {
+    /// Older is clamped. Default `24h`; at least 1s.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub max_age: Duration,
+    /// Further in the future is clamped. Default `5m`.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub max_ahead: Duration,
+}
+
+/// How repeated messages are recognised: by `source` and `id`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DedupConfig {
+    /// How long ids are remembered. Default `1h`; at most `7d`.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub horizon: Duration,
+    /// How many ids are remembered; beyond, the oldest are forgotten early. Default 1,000,000.
+    pub max_ids: u32,
+}
+
+/// Impact × urgency.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PriorityConfig {
+    /// Rows are the impact, columns the urgency, each high, medium, low.
+    pub matrix: Matrix,
+}
+
+/// The daemon's own log.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// `auto` (default: text on a terminal, else JSON), `text` or `json`.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info` (default), `debug` or `trace`.
+    pub level: LogLevel,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Which log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Data lost, or an operator is needed.
+    Error,
+    /// Unusual.
+    Warn,
+    /// What an operator wants to know.
+    #[default]
+    Info,
+    /// Per event.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// A valid configuration, and what is unwise about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What the file says.
+    pub config: Config,
+    /// What is only unwise.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Config {
+    /// Reads and checks a file and the files that it names.
+    ///
+    /// # Errors
+    /// Every problem found, warnings among them, in the order of the file.
+    pub fn load(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
+        let name = path.display().to_string();
+        let text = file::read(path).map_err(|fault| vec![Diagnostic::error(&name, fault.place, fault.message)])?;
+        parse(&name, &text, &|variable| std::env::var(variable).ok(), &file::check_named_files)
+    }
+
+    /// Reads and checks a text; looks at no file. `environment` answers `${NAME}`.
+    ///
+    /// # Errors
+    /// Every problem found, warnings among them, in the order of the text.
+    pub fn parse(name: &str, text: &str, environment: Lookup<'_>) -> Result<Loaded, Vec<Diagnostic>> {
+        parse(name, text, environment, &|_| Vec::new())
+    }
+
+    /// The rules, compiled, and their problems.
+    pub fn rule_set(&self) -> (RuleSet, Vec<Problem>) {
+        let sinks: Vec<String> = self.sinks.iter().map(|sink| sink.name.clone()).collect();
+        rules::compile(&self.rules, &sinks, self.priority.matrix, &self.scope)
+    }
+
+    /// How many shards there are on a machine with so many cores.
+    pub fn shard_count(&self, cores: usize) -> usize {
+        let default = if self.scope.is_empty() { 1 } else { cores.clamp(1, validate::SHARDS_MAX as usize) };
+        self.shards.map_or(default, |shards| shards as usize)
+    }
+
+    /// The JSON Schema of a configuration file.
+    pub fn schema() -> serde_json::Value {
+        schema::config_schema()
+    }
+}
+
+/// Beyond it the rest is only counted.
+const DIAGNOSTICS_MAX: usize = 200;
+
+/// `check_files` looks at the files that a configuration names.
+fn parse(
+    name: &str,
+    text: &str,
+    environment: Lookup<'_>,
+    check_files: &dyn Fn(&Config) -> Vec<Problem>,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut document = document::Document::parse(text, environment)
+        .map_err(|fault| vec![Diagnostic::error(name, fault.place, fault.message)])?;
+    let sinks = document.find("sinks[].name").into_iter().filter_map(|(_, id)| document.text(id)).map(str::to_owned);
+    let sinks: Vec<String> = sinks.collect();
+    read::note_unsupported(&mut document);
+    let config: Option<Config> = read::read(&mut document);
+    let problems = config.as_ref().map_or_else(Vec::new, |config| {
+        let mut problems = validate::check(config, &sinks);
+        problems.extend(check_files(config));
+        problems
+    });
+    let diagnostics = diagnostics(name, &document, problems);
+    match config {
+        Some(config) if diagnostics.iter().all(|problem| problem.warning) => {
+            Ok(Loaded { config, warnings: diagnostics })
+        }
+        _ => Err(diagnostics),
+    }
+}
+
+/// Faults of the document and problems of the configuration, in the order of the file. A problem at a place where
+/// something had to be left out would only follow from that, and is left out too; so is what is only unwise.
+fn diagnostics(name: &str, document: &document::Document, problems: Vec<Problem>) -> Vec<Diagnostic> {
+    let faulty = !document.faults.is_empty();
+    let mut found: Vec<Diagnostic> = document
+        .faults
+        .iter()
+        .map(|fault| Diagnostic::error(name, fault.place, environment::redact(&fault.message, &document.used)))
+        .collect();
+    for problem in problems {
+        let (place, id) = document.locate(&problem.path);
+        if faulty && (problem.warning || document.has_gap(id)) {
+            continue;
+        }
+        let message = environment::redact(&problem.message, &document.used);
+        found.push(Diagnostic { warning: problem.warning, ..Diagnostic::error(name, place, message) });
+    }
+    found.sort_by_key(|problem| (problem.line, problem.column));
+    if found.len() > DIAGNOSTICS_MAX {
+        let left = found.len() - DIAGNOSTICS_MAX;
+        found.truncate(DIAGNOSTICS_MAX);
+        let place = found.last().map_or(Place::START, |last| Place { line: last.line, column: last.column });
+        found.push(Diagnostic::error(name, place, format!("and {left} more")));
+    }
+    found
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 9095).into(),
+            data_dir: PathBuf::from("./incidentd-data"),
+            resolve_timeout: Duration::from_secs(300),
+            event_time: EventTimeConfig::default(),
+            lateness: Duration::from_secs(120),
+            dedup: DedupConfig::default(),
+            scope: Vec::new(),
+            shards: None,
+            fingerprint_labels: None,
+            limits: Limits::default(),
+            max_alerts: 1_000_000,
+            max_groups: 1_000_000,
+            sources: SourcesConfig::default(),
+            rules: rules::default_rules(),
+            priority: PriorityConfig::default(),
+            sinks: vec![SinkConfig::new("stdout", sinks::Kind::Stdout(sinks::stdout::Config::default()))],
+            shutdown_grace: Duration::from_secs(30),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for EventTimeConfig {
+    fn default() -> Self {
+        Self { max_age: Duration::from_secs(86_400), max_ahead: Duration::from_secs(300) }
+    }
+}
+
+impl Default for DedupConfig {
+    fn default() -> Self {
+        Self { horizon: Duration::from_secs(3_600), max_ids: 1_000_000 }
+    }
+}
+
+impl Default for PriorityConfig {
+    fn default() -> Self {
+        Self { matrix: DEFAULT_MATRIX }
+    }
+}

@@ -1,0 +1,187 @@
+//! The thread that makes things durable: one transaction for all that waits, then the answers.
+//!
+//! Shards and the outbox hand in parts; whatever waits when a transaction begins goes into it. Only when it is on disk
+//! are producers answered, the read model refreshed and sinks nudged. A full disk stops intake: the same commit is
+//! tried again until there is room, so nothing that was applied is lost. A disk that fails otherwise is not trusted
+//! again: the daemon stops without answering, and the next start finds what was durable.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+
+use super::positions::PositionBook;
+use super::read_model::ReadModel;
+use crate::clock::{Clock, Stopwatch};
+use crate::delivery::Delivery;
+use crate::engine::decision::Verdict;
+use crate::engine::incident::IncidentCounts;
+use crate::event::Timestamp;
+use crate::metrics::Metrics;
+use crate::store::{Commit, Settlement, Store, StoreError};
+
+/// Parts that may wait: one a shard and a few settlements. More waiting outbox tasks wait for a place.
+pub(super) const PARTS: usize = 256;
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Verdicts that wait for their commit.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) reply: oneshot::Sender<Vec<Verdict>>,
+    pub(super) verdicts: Vec<Verdict>,
+    pub(super) received_at: Timestamp,
+    pub(super) permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// One contribution to a transaction.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) commit: Commit,
+    pub(super) answers: Vec<Answer>,
+    pub(super) counts: Vec<IncidentCounts>,
+    /// Told when it is durable.
+    pub(super) settled: Option<oneshot::Sender<()>>,
+    /// The shard's turn, given back when it is durable.
+    pub(super) turn: Option<OwnedSemaphorePermit>,
+}
+
+/// Makes the ends of deliveries durable. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LedgerHandle {
+    parts: mpsc::Sender<Part>,
+}
+
+impl LedgerHandle {
+    pub(super) fn new(parts: mpsc::Sender<Part>) -> Self {
+        Self { parts }
+    }
+
+    /// Resolves once the settlements are durable; `false` when the daemon stopped first.
+    pub fn settle(&self, settled: Vec<Settlement>) -> BoxFuture<'static, bool> {
+        let parts = self.parts.clone();
+        Box::pin(async move {
+            let (done, durable) = oneshot::channel();
+            let commit = Commit { settled, ..Commit::default() };
+            let part = Part { commit, answers: Vec::new(), counts: Vec::new(), settled: Some(done), turn: None };
+            parts.send(part).await.is_ok() && durable.await.is_ok()
+        })
+    }
+}
+
+/// Told of deliveries that have become durable.
+pub type OnDeliveries = Arc<dyn Fn(&[Delivery]) + Send + Sync>;
+
+/// See the module.
+pub(super) struct Committer {
+    pub(super) store: Box<dyn Store>,
+    pub(super) parts: mpsc::Receiver<Part>,
+    pub(super) clock: Clock,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) positions: Arc<PositionBook>,
+    pub(super) read_model: Arc<ReadModel>,
+    pub(super) on_deliveries: OnDeliveries,
+    pub(super) store_up: Arc<AtomicBool>,
+    /// Set when the store cannot be trusted any more.
+    pub(super) fatal: watch::Sender<Option<String>>,
+}
+
+impl Committer {
+    /// Runs until every sender of parts is gone, or the store fails for good.
+    pub(super) fn run(mut self) {
+        while let Some(first) = self.parts.blocking_recv() {
+            let mut waiting = vec![first];
+            while let Ok(part) = self.parts.try_recv() {
+                waiting.push(part);
+            }
+            if let Err(error) = self.commit(waiting) {
+                tracing::error!(%error, "the store failed; stopping without answering what is not durable");
+                self.store_up.store(false, Ordering::Release);
+                self.fatal.send_replace(Some(error.to_string()));
+                return;
+            }
+        }
+    }
+
+    fn commit(&mut self, mut waiting: Vec<Part>) -> Result<(), StoreError> {
+        let mut commit = Commit::default();
+        for part in &mut waiting {
+            commit.merge(std::mem::take(&mut part.commit));
+        }
+        if !commit.is_empty() {
+            let stopwatch = Stopwatch::start();
+            // commit.now = self.clock.now();
+            self.persist(&commit)?;
+            self.metrics.commit_seconds.record(stopwatch.elapsed().as_secs_f64());
+        }
+        self.publish(&commit, waiting);
+        Ok(())
+    }
+
+    /// Writes until it is written; gives up only where trying again cannot help.
+    fn persist(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        let mut pause = RETRY_MIN;
+        loop {
+            match self.store.commit(commit) {
+                Ok(()) => {
+                    if !self.store_up.swap(true, Ordering::AcqRel) {
+                        tracing::info!("commits succeed again; intake is open");
+                    }
+                    return Ok(());
+                }
+                Err(StoreError::Full(detail)) => {
+                    self.metrics.commit_failures.increment(1);
+                    if self.store_up.swap(false, Ordering::AcqRel) {
+                        tracing::error!(detail, "no room for a commit; intake is closed until there is");
+                    }
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Everything that may be known only now that it is durable.
+    fn publish(&self, commit: &Commit, waiting: Vec<Part>) {
+        self.positions.committed(&commit.positions);
+        let mut counts = Vec::new();
+        let mut verdicts = [0; 10];
+        let mut events = 0;
+        let now = self.clock.now();
+        let mut answers = Vec::new();
+        for part in waiting {
+            counts.extend(part.counts);
+            answers.extend(part.answers);
+            if let Some(settled) = part.settled {
+                // An outbox task that is gone will find the rows settled when it starts again.
+                let _ = settled.send(());
+            }
+        }
+        self.read_model.apply(&commit.incidents, &counts);
+        for answer in &answers {
+            events += answer.verdicts.len();
+            answer.verdicts.iter().for_each(|verdict| verdicts[verdict.outcome as usize] += 1);
+            self.metrics.decision_seconds.record(now.since(answer.received_at).as_secs_f64());
+        }
+        self.metrics.decided(&verdicts);
+        if events > 0 {
+            self.metrics.commit_events.record(events as f64);
+        }
+        let journal: usize = commit.journal.iter().map(|entry| entry.bytes.len()).sum();
+        self.metrics.journal_bytes.increment(journal as u64);
+        for entry in &commit.timeline {
+            self.metrics.transition(entry.what.as_str(), 1);
+        }
+        for Answer { reply, verdicts, permit, .. } in answers {
+            // A producer that has hung up is no reason to stop; its events are durable.
+            let _ = reply.send(verdicts);
+            drop(permit);
+        }
+        if !commit.deliveries.is_empty() {
+            (self.on_deliveries)(&commit.deliveries);
+        }
+    }
+}

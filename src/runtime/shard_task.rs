@@ -1,0 +1,220 @@
+//! The task that owns a shard: takes what waits, applies it, hands the changes to the committer.
+//!
+//! While one commit of the shard is being synced, the next batches are applied and their changes coalesce; they are
+//! handed over as soon as the committer is done. A lone event is never made to wait for company. What has been applied
+//! and is not committed is bounded by the events in flight.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::committer::{Answer, Part as CommitPart};
+use crate::clock::Clock;
+use crate::delivery::{Delivery, Document, delivery_id};
+use crate::engine::decision::{Decision, Verdict};
+use crate::engine::incident::AlertDoc;
+use crate::engine::{EngineConfig, ReloadReport, Shard};
+use crate::event::Batch;
+use crate::identity::IncidentId;
+use crate::rules::RuleSet;
+use crate::store::{Commit, JournalEntry, ShardPosition, SnapshotSlice, TimelineEntry};
+
+/// Events applied between two looks at the committer, so that a commit is not kept waiting: about 5 ms.
+const EVENTS_PER_TURN: usize = 16_384;
+/// A snapshot is begun when the journal since the last one is larger than this and than the state itself.
+const JOURNAL_BYTES_MIN: u64 = 32 << 20;
+
+/// A shard's part of a batch.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) batch: Arc<Batch>,
+    /// Places of the part's events in the batch; all when `None`.
+    pub(super) places: Option<Arc<[u32]>>,
+    pub(super) reply: oneshot::Sender<Vec<Verdict>>,
+    /// Room in flight, given back with the answer.
+    pub(super) permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// What a shard is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    Events(Part),
+    Reload { rules: Arc<RuleSet>, config: EngineConfig, reply: oneshot::Sender<ReloadReport> },
+    Alerts { incident: IncidentId, limit: usize, reply: oneshot::Sender<Option<(Vec<AlertDoc>, u64)>> },
+}
+
+/// See the module.
+pub(super) struct ShardTask {
+    pub(super) index: u16,
+    pub(super) shard: Shard,
+    pub(super) inbox: mpsc::Receiver<Message>,
+    pub(super) committer: mpsc::Sender<CommitPart>,
+    /// One permit: held by the commit under way.
+    pub(super) turn: Arc<Semaphore>,
+    pub(super) clock: Clock,
+    pub(super) stats: Arc<super::StatsBoard>,
+    pub(super) generation: u64,
+    pub(super) journal_bytes: u64,
+    pub(super) answers: Vec<Answer>,
+    pub(super) snapshotting: bool,
+    pub(super) slices: u32,
+    /// Ends the task once what is in the inbox is durable.
+    pub(super) stop: CancellationToken,
+}
+
+impl ShardTask {
+    /// Runs until it is stopped or every sender of its inbox is gone; then makes the rest durable.
+    pub(super) async fn run(mut self) {
+        let (turn, stop) = (self.turn.clone(), self.stop.clone());
+        let mut due_soon = true;
+        let mut stopping = false;
+        loop {
+            let deadline = self.wait_for_deadline();
+            tokio::select! {
+                biased;
+                permit = turn.clone().acquire_owned(), if due_soon || !self.answers.is_empty() => {
+                    let Ok(permit) = permit else { return };
+                    due_soon = false;
+                    if !self.hand_over(permit).await { return }
+                }
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.inbox.close();
+                }
+                message = self.inbox.recv() => {
+                    let Some(message) = message else { break };
+                    due_soon |= self.take(message);
+                }
+                () = deadline => {
+                    self.shard.advance(self.clock.now());
+                    due_soon = true;
+                }
+            }
+        }
+        if let Ok(permit) = turn.acquire_owned().await {
+            self.hand_over(permit).await;
+        }
+    }
+
+    fn wait_for_deadline(&self) -> impl Future<Output = ()> + use<> {
+        let clock = self.clock.clone();
+        let deadline = self.shard.next_deadline();
+        async move {
+            match deadline {
+                Some(deadline) => clock.wait_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Takes a message and what else waits, up to a bound. Says whether something may have changed.
+    fn take(&mut self, first: Message) -> bool {
+        let mut applied = 0;
+        let mut next = Some(first);
+        let mut changed = false;
+        while let Some(message) = next {
+            match message {
+                Message::Events(part) => {
+                    applied += part.places.as_ref().map_or(part.batch.events.len(), |places| places.len()).max(1);
+                    changed = true;
+                    self.apply(part);
+                }
+                Message::Reload { rules, config, reply } => {
+                    changed = true;
+                    // Nobody waits for a reload's report any more when the daemon stops.
+                    let _ = reply.send(self.shard.reload(rules, config));
+                }
+                Message::Alerts { incident, limit, reply } => {
+                    let _ = reply.send(self.shard.incident_alerts(incident, limit));
+                }
+            }
+            next = if applied < EVENTS_PER_TURN { self.inbox.try_recv().ok() } else { None };
+        }
+        changed
+    }
+
+    fn apply(&mut self, part: Part) {
+        let Part { batch, places, reply, permit } = part;
+        let mut verdicts = Vec::with_capacity(places.as_ref().map_or(batch.events.len(), |places| places.len()));
+        self.shard.apply(self.clock.now(), &batch, places.as_deref(), &mut verdicts);
+        self.answers.push(Answer { reply, verdicts, received_at: batch.received_at, permit });
+    }
+
+    /// Gives the committer all that has changed. Says whether there is still a committer.
+    async fn hand_over(&mut self, turn: OwnedSemaphorePermit) -> bool {
+        let changes = self.shard.take_changes();
+        let mut commit = Commit::default();
+        self.journal_bytes += changes.journal.len() as u64;
+        if !changes.journal.is_empty() {
+            commit.journal.push(JournalEntry { shard: self.index, bytes: changes.journal });
+        }
+        let shard = self.index;
+        commit.positions = changes.positions.into_iter().map(|position| ShardPosition { shard, position }).collect();
+        for decision in changes.decisions {
+            record(&mut commit, decision);
+        }
+        self.snapshot(&mut commit);
+        self.stats.set(self.index, self.shard.stats());
+        let answers = std::mem::take(&mut self.answers);
+        if commit.is_empty() && answers.is_empty() {
+            return true;
+        }
+        let part = CommitPart { commit, answers, counts: changes.counts, settled: None, turn: Some(turn) };
+        self.committer.send(part).await.is_ok()
+    }
+
+    /// Adds a slice of a snapshot while one is under way, and begins one when the journal has grown long.
+    fn snapshot(&mut self, commit: &mut Commit) {
+        if !self.snapshotting {
+            let state = self.stats.get(self.index).bytes;
+            if self.journal_bytes < JOURNAL_BYTES_MIN.max(state) {
+                return;
+            }
+            self.generation += 1;
+            self.journal_bytes = 0;
+            self.snapshotting = true;
+            self.slices = 0;
+        }
+        let step = self.shard.snapshot_step();
+        commit.slices.push(SnapshotSlice {
+            shard: self.index,
+            generation: self.generation,
+            part: self.slices,
+            last: step.last,
+            bytes: step.bytes,
+        });
+        self.slices += 1;
+        self.snapshotting = !step.last;
+    }
+}
+
+/// A decision becomes an incident's row, a timeline entry, and a delivery for each sink that is told.
+fn record(commit: &mut Commit, decision: Decision) {
+    let Decision { action, reason, sequence, at, detail, incident, notify } = decision;
+    commit.timeline.push(TimelineEntry {
+        incident: incident.id,
+        sequence,
+        at,
+        by: format!("rule:{}", incident.rule),
+        what: action,
+        reason: reason.code().to_owned(),
+        detail,
+    });
+    for sink in notify.iter() {
+        let delivery_id = delivery_id(incident.id, sequence, sink);
+        let document = Document {
+            delivery_id: &delivery_id,
+            incident_id: incident.id,
+            sequence,
+            action,
+            reason: reason.code(),
+            occurred_at: at,
+            incident: &*incident,
+        };
+        let body = document.render();
+        let sink = sink.clone();
+        commit.deliveries.push(Delivery { sink, incident: incident.id, sequence, action, body, created_at: at });
+    }
+    commit.incidents.push(incident);
+}

@@ -1,0 +1,56 @@
+//! What the shards hold, written by each after its commits, summed for the metrics.
+
+use std::sync::Mutex;
+
+use crate::engine::Stats;
+use crate::metrics::Metrics;
+
+/// One slot a shard.
+#[derive(Debug)]
+pub struct StatsBoard {
+    slots: Vec<Mutex<Stats>>,
+}
+
+impl StatsBoard {
+    /// A board for so many shards.
+    pub fn new(shards: u16) -> Self {
+        Self { slots: (0..shards).map(|_| Mutex::new(Stats::default())).collect() }
+    }
+
+    /// Replaces a shard's numbers; those that count since the last call are added up.
+    pub fn set(&self, shard: u16, stats: Stats) {
+        if let Some(mut slot) = self.slots.get(usize::from(shard)).and_then(|slot| slot.lock().ok()) {
+            let dedup_overflow = slot.dedup_overflow + stats.dedup_overflow;
+            *slot = Stats { dedup_overflow, ..stats };
+        }
+    }
+
+    /// A shard's numbers.
+    pub fn get(&self, shard: u16) -> Stats {
+        self.slots.get(usize::from(shard)).and_then(|slot| slot.lock().ok()).map(|slot| *slot).unwrap_or_default()
+    }
+
+    /// All shards together.
+    pub fn sum(&self) -> Stats {
+        let mut sum = Stats::default();
+        for slot in self.slots.iter().filter_map(|slot| slot.lock().ok()) {
+            sum.firing += slot.firing;
+            sum.resolved += slot.resolved;
+            sum.stale += slot.stale;
+            sum.groups += slot.groups;
+            sum.bytes += slot.bytes;
+            sum.dedup_overflow += slot.dedup_overflow;
+        }
+        sum
+    }
+
+    /// Sets the gauges.
+    pub fn publish(&self, metrics: &Metrics) {
+        let sum = self.sum();
+        metrics.set_alerts("firing", sum.firing as f64);
+        metrics.set_alerts("resolved", sum.resolved as f64);
+        metrics.set_alerts("stale", sum.stale as f64);
+        metrics.state_bytes.set(sum.bytes as f64);
+        metrics.dedup_overflow.absolute(sum.dedup_overflow);
+    }
+}
