@@ -88,7 +88,7 @@ fn line(mut fields: Fields<'_, '_, '_>) {
     }
 }
 
-fn read_event(fields: &mut Fields<'_, '_, '_>) -> Result<(), Syntax> {
+fn read_event(fields: &mut Fields<'_, '_, '_>) -> Result<(), Box<Syntax>> {
     let mut seen = 0_u16;
     while let Some(key) = fields.reader.next_key()? {
         let name = fields.reader.key(key);
@@ -106,7 +106,7 @@ fn read_event(fields: &mut Fields<'_, '_, '_>) -> Result<(), Syntax> {
     Ok(())
 }
 
-fn read_field(fields: &mut Fields<'_, '_, '_>, field: &str) -> Result<(), Syntax> {
+fn read_field(fields: &mut Fields<'_, '_, '_>, field: &str) -> Result<(), Box<Syntax>> {
     let place: &[&[u8]] = &[field.as_bytes()];
     match field {
         "id" => fields.intake.event.id = fields.optional_string(place)?,
@@ -126,7 +126,7 @@ fn read_field(fields: &mut Fields<'_, '_, '_>, field: &str) -> Result<(), Syntax
     Ok(())
 }
 
-fn read_links(fields: &mut Fields<'_, '_, '_>) -> Result<(), Syntax> {
+fn read_links(fields: &mut Fields<'_, '_, '_>) -> Result<(), Box<Syntax>> {
     let mark = fields.intake.batch.mark();
     match fields.reader.value()? {
         Value::Array => {}
@@ -145,7 +145,7 @@ fn read_links(fields: &mut Fields<'_, '_, '_>) -> Result<(), Syntax> {
     Ok(())
 }
 
-fn read_link(fields: &mut Fields<'_, '_, '_>, mark: usize, index: usize) -> Result<(), Syntax> {
+fn read_link(fields: &mut Fields<'_, '_, '_>, mark: usize, index: usize) -> Result<(), Box<Syntax>> {
     let index = index.to_string();
     let place = |field: &'static str| [b"links", index.as_bytes(), field.as_bytes()];
     match fields.reader.value()? {
@@ -178,7 +178,7 @@ fn read_link(fields: &mut Fields<'_, '_, '_>, mark: usize, index: usize) -> Resu
     Ok(())
 }
 
-fn unknown_field(fields: &mut Fields<'_, '_, '_>, place: &[&[u8]], known: &[&str]) -> Result<(), Syntax> {
+fn unknown_field(fields: &mut Fields<'_, '_, '_>, place: &[&[u8]], known: &[&str]) -> Result<(), Box<Syntax>> {
     let name = place.last().copied().unwrap_or_default();
     if !fields.intake.is_faulty() {
         let remedy = match nearest(name, known) {

@@ -4,6 +4,7 @@ use crate::event::{Code, Pairs, Reject, Text, Timestamp, echo};
 
 use super::intake::Intake;
 use super::json::{self, Raw, Reader, Syntax, Value};
+use super::json_string::unescape;
 
 /// Reads JSON fields into an [`Intake`].
 pub(super) struct Fields<'a, 'b, 'i> {
@@ -18,16 +19,16 @@ pub(super) struct Fields<'a, 'b, 'i> {
 }
 
 /// Reads the members of an event's object, which has just been opened.
-pub(super) type ReadEvent<'f> = &'f dyn Fn(&mut Fields<'_, '_, '_>) -> Result<(), Syntax>;
+pub(super) type ReadEvent<'f> = &'f dyn Fn(&mut Fields<'_, '_, '_>) -> Result<(), Box<Syntax>>;
 
 /// Why reading cannot go on.
 pub(super) enum Stop {
-    Syntax(Syntax),
+    Syntax(Box<Syntax>),
     Refused(Reject),
 }
 
-impl From<Syntax> for Stop {
-    fn from(syntax: Syntax) -> Self {
+impl From<Box<Syntax>> for Stop {
+    fn from(syntax: Box<Syntax>) -> Self {
         Stop::Syntax(syntax)
     }
 }
@@ -70,7 +71,7 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     }
 
     /// Reads the value of an event that has begun.
-    pub fn body(&mut self, read: ReadEvent<'_>) -> Result<(), Syntax> {
+    pub fn body(&mut self, read: ReadEvent<'_>) -> Result<(), Box<Syntax>> {
         match self.reader.value()? {
             Value::Object => read(self)?,
             other => {
@@ -131,7 +132,7 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     }
 
     /// A required string.
-    pub fn string(&mut self, place: &[&[u8]]) -> Result<Option<Text>, Syntax> {
+    pub fn string(&mut self, place: &[&[u8]]) -> Result<Option<Text>, Box<Syntax>> {
         match self.reader.value()? {
             Value::String(raw) => Ok(Some(self.text(raw, place))),
             other => self.wrong_type(other, place, "a string"),
@@ -139,7 +140,7 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     }
 
     /// A string that may be `null`, which is the same as leaving it out.
-    pub fn optional_string(&mut self, place: &[&[u8]]) -> Result<Text, Syntax> {
+    pub fn optional_string(&mut self, place: &[&[u8]]) -> Result<Text, Box<Syntax>> {
         match self.reader.value()? {
             Value::String(raw) => Ok(self.text(raw, place)),
             Value::Null => Ok(Text::default()),
@@ -148,7 +149,7 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     }
 
     /// A time; `null` and the empty string stand for none.
-    pub fn time(&mut self, place: &[&[u8]]) -> Result<Option<Timestamp>, Syntax> {
+    pub fn time(&mut self, place: &[&[u8]]) -> Result<Option<Timestamp>, Box<Syntax>> {
         let text = self.optional_string(place)?;
         if text.is_empty() {
             return Ok(None);
@@ -168,7 +169,7 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
         place: &[&[u8]],
         names: &[&str],
         parse: fn(&[u8]) -> Option<T>,
-    ) -> Result<T, Syntax> {
+    ) -> Result<T, Box<Syntax>> {
         let raw = match self.reader.value()? {
             Value::String(raw) => raw,
             Value::Null => return Ok(T::default()),
@@ -187,7 +188,7 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     }
 
     /// An object of strings; `null` stands for none. Pairs whose value is empty are kept only if `keep_empty`.
-    pub fn pairs(&mut self, field: &str, keep_empty: bool) -> Result<Pairs, Syntax> {
+    pub fn pairs(&mut self, field: &str, keep_empty: bool) -> Result<Pairs, Box<Syntax>> {
         let mark = self.intake.batch.mark();
         match self.reader.value()? {
             Value::Object => {}
@@ -198,7 +199,7 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
             }
         }
         while let Some(key) = self.reader.next_key()? {
-            let written = self.reader.bytes(key.start, key.end);
+            let written = self.reader.bytes(key.span());
             let place = [field.as_bytes(), written];
             let name = self.text(key, &place);
             let Some(value) = self.string(&place)? else { continue };
@@ -210,12 +211,12 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     }
 
     /// Notes that a value is of another type than expected, and reads over it.
-    pub fn wrong_type(&mut self, value: Value, place: &[&[u8]], expected: &str) -> Result<Option<Text>, Syntax> {
+    pub fn wrong_type(&mut self, value: Value, place: &[&[u8]], expected: &str) -> Result<Option<Text>, Box<Syntax>> {
         self.reader.skip(value)?;
         match value {
             _ if self.intake.is_faulty() => {}
-            Value::Number { start, end } if is_out_of_range(self.reader.bytes(start, end)) => {
-                let number = echo(self.reader.bytes(start, end));
+            Value::Number { start, end } if is_out_of_range(self.reader.bytes(start as usize..end as usize)) => {
+                let number = echo(self.reader.bytes(start as usize..end as usize));
                 self.intake.fault(Code::Number, place, format!("expected {expected}, not the huge number {number}"));
             }
             _ => self.intake.fault(Code::Type, place, format!("expected {expected}, not {}", value.name())),
@@ -224,12 +225,12 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     }
 
     fn text(&mut self, raw: Raw, place: &[&[u8]]) -> Text {
-        if !raw.escaped {
-            return Text::in_buffer(raw.start, raw.end - raw.start);
+        if !raw.is_escaped() {
+            return Text::in_buffer(raw.start(), raw.span().len());
         }
         self.plain.clear();
-        if let Err(at) = json::unescape(self.reader.bytes(raw.start, raw.end), &mut self.plain) {
-            let message = format!("half a surrogate pair at byte {} names no character", raw.start + at);
+        if let Err(at) = unescape(self.reader.bytes(raw.span()), &mut self.plain) {
+            let message = format!("half a surrogate pair at byte {} names no character", raw.start() + at);
             self.intake.fault(Code::Utf8, place, message);
             return Text::default();
         }
