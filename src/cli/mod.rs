@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::config::{Config, event_schema};
 use crate::telemetry;
 use terminal::{escaped, say};
 
@@ -150,7 +151,13 @@ fn check(files: &[PathBuf], strict: bool) -> ExitCode {
 }
 
 fn schema(of: SchemaOf) -> Result<(), Failure> {
-    Err(Failure::failed(format!("the schema of {of:?} is not part of this build")))
+    let schema = match of {
+        SchemaOf::Config => Config::schema(),
+        SchemaOf::Event => event_schema(),
+    };
+    let text = serde_json::to_string_pretty(&schema).map_err(|error| Failure::failed(error.to_string()))?;
+    say(&text);
+    Ok(())
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {

@@ -72,7 +72,8 @@ impl Screen {
         let title = self.paint.tone(Tone::Bold, "incidentd: one night, one broken switch");
         let about = format!("{events} events, played in {seconds} seconds; a second is a minute of the night");
         let fact = |name: &str, value: &str| format!("  {} {value}", self.dim(&format!("{name:<7}")));
-        let facts = [fact("daemon", url), fact("rules", &rules.display().to_string())].join("\n");
+        let sink = rules.with_file_name("incidents.jsonl").display().to_string();
+        let facts = [fact("daemon", url), fact("rules", &rules.display().to_string()), fact("sink", &sink)].join("\n");
         self.say(&format!("\n  {title}\n  {about}\n\n{facts}\n"));
     }
 

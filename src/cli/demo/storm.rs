@@ -207,6 +207,7 @@ impl Night {
             let check = Check {
                 severity: Severity::Critical,
                 labels: vec![("host", name.clone()), ("rack", format!("r{rack:02}")), ("uplink", SWITCH.to_owned())],
+                links: runbook(),
                 ..Check::new("prometheus", "HostUnreachable", format!("{name} does not answer"))
             };
             let (from, until) = (2_200 + self.dice.below(2_600), 9_000 + self.dice.below(1_500));
@@ -299,6 +300,10 @@ impl Night {
         self.events.sort_by(|one, other| (one.at, &one.event.id).cmp(&(other.at, &other.event.id)));
         self.events
     }
+}
+
+fn runbook() -> Vec<Link> {
+    vec![Link { rel: "runbook".to_owned(), href: "https://runbooks.example.org/core-switch".to_owned() }]
 }
 
 impl Check {

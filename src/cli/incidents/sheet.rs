@@ -123,7 +123,7 @@ impl Sheet {
                 format!("  {}", escaped(&alert.state)),
                 escaped(&alert.severity).into_owned(),
                 escaped(&alert.summary).into_owned(),
-                escaped(&labels(&alert.labels)).into_owned(),
+                escaped(&labels(&self.own_labels(alert))).into_owned(),
                 thousands(alert.count),
                 ago(now.since(alert.last_seen)),
             ]
@@ -137,6 +137,13 @@ impl Sheet {
             let _ = write!(text, "\n  and {} more", thousands(total - shown));
         }
         text
+    }
+
+    /// An alert's labels without those that all alerts of the incident share.
+    fn own_labels(&self, alert: &Alert) -> BTreeMap<String, String> {
+        let shared = |name: &String, value: &String| self.incident.key.get(name) == Some(value);
+        let own = alert.labels.iter().filter(|(name, value)| !shared(name, value));
+        own.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     fn links(&self, paint: Paint) -> String {
@@ -176,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_sheet_tells_what_why_and_when() {
-        let alert = json!({"state": "firing", "severity": "critical", "summary": "slow", "labels": {"pod": "a"},
+        let alert = json!({"state": "firing", "severity": "critical", "summary": "slow", "labels": {"pod": "a", "service": "checkout"},
             "count": 1_200, "last_seen": "2026-11-22T03:05:00Z"});
         let sheet: Sheet = serde_json::from_value(json!({
             "id": "INC-0000000000001", "status": "open", "priority": "P1", "severity": "critical",
