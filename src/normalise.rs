@@ -109,7 +109,9 @@ impl Normaliser {
             let mut event = batch.events[at];
             batch.sort_pairs(event.labels);
             batch.sort_pairs(event.annotations);
-            if let Err(reject) = self.check(batch, &event).and_then(|()| self.settle_times(&mut event, now, identified_by)) {
+            if let Err(reject) =
+                self.check(batch, &event).and_then(|()| self.settle_times(&mut event, now, identified_by))
+            {
                 rejects.push(reject);
                 continue;
             }

@@ -9,7 +9,7 @@ mod reload;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -122,10 +122,11 @@ impl App {
         let stopping = CancellationToken::new();
 
         let store = open_store(&config.data_dir).await?;
-        let outbox_slot: Arc<OnceLock<Arc<Outbox>>> = Arc::default();
+        // Weak, because the committer must be able to end although the outbox holds a way to it.
+        let outbox_slot: Arc<OnceLock<Weak<Outbox>>> = Arc::default();
         let on_deliveries = {
             let outbox = outbox_slot.clone();
-            Arc::new(move |deliveries: &[Delivery]| nudge(outbox.get(), deliveries))
+            Arc::new(move |deliveries: &[Delivery]| nudge(outbox.get().and_then(Weak::upgrade), deliveries))
         };
         let runtime_config = runtime_config(&config);
         let runtime = Runtime::start(&runtime_config, store, &rules, &clock, &metrics, on_deliveries)
@@ -140,13 +141,12 @@ impl App {
         };
         let outbox = Outbox::start(sinks, parts);
         // Nothing was set before, for this is the only place that does.
-        let _ = outbox_slot.set(outbox.clone());
+        let _ = outbox_slot.set(Arc::downgrade(&outbox));
 
         let settings = reload::intake_settings(&config);
         let (router, streams_end) = (runtime.router.clone(), stopping.child_token());
         let intake = Intake::new(settings, router.clone(), metrics.clone(), clock.clone(), streams_end);
-        let listener =
-            Listener::bind(config.listen).await.map_err(|error| StartError::Failed(error.to_string()))?;
+        let listener = Listener::bind(config.listen).await.map_err(|error| StartError::Failed(error.to_string()))?;
         let (address, grace) = (listener.address(), config.shutdown_grace);
         let shared = Arc::new(Shared {
             source,
@@ -223,7 +223,9 @@ impl App {
         let left = |stopwatch: Stopwatch| grace.saturating_sub(stopwatch.elapsed()).max(Duration::from_secs(1));
         let drained = runtime.drain().await;
         if !shared.outbox.drain(left(stopwatch)).await {
-            tracing::warn!("deliveries were under way at the end of the grace period; they go out again, with the same ids");
+            tracing::warn!(
+                "deliveries were under way at the end of the grace period; they go out again, with the same ids"
+            );
         }
         drop(shared);
         if tokio::time::timeout(left(stopwatch), drained.finish()).await.is_err() {
@@ -233,7 +235,7 @@ impl App {
     }
 }
 
-fn nudge(outbox: Option<&Arc<Outbox>>, deliveries: &[Delivery]) {
+fn nudge(outbox: Option<Arc<Outbox>>, deliveries: &[Delivery]) {
     let Some(outbox) = outbox else { return };
     let mut last: Option<&Arc<str>> = None;
     for delivery in deliveries {

@@ -72,7 +72,8 @@ impl Shared {
         let sinks = build_sinks(&new, &self.clock).map_err(|error| vec![error])?;
 
         self.intake.reload(intake_settings(&new));
-        let windows = self.router.reload(&rules, &engine_config(&new)).await.map_err(|error| vec![error.to_string()])?;
+        let windows =
+            self.router.reload(&rules, &engine_config(&new)).await.map_err(|error| vec![error.to_string()])?;
         self.outbox.reload(sinks);
         let trouble = self.reload_kafka(&new).await;
         let mut report = format!(

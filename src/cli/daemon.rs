@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use super::Failure;
 use crate::app::{App, Overrides, Source, StartError};
 use crate::clock::Clock;
-use crate::config::Config;
 
 /// What the command line says about a daemon; it goes before the configuration file.
 #[derive(Clone, Debug, Default)]
@@ -37,18 +36,6 @@ impl Daemon {
             Some(path) => Source::File(path),
             None => Source::Fixed(Box::default()),
         };
-        Self::start_from(source, options).await
-    }
-
-    /// Starts it with a configuration that is in no file; `options.config` is not looked at.
-    ///
-    /// # Errors
-    /// As [`Daemon::start`].
-    pub async fn start_with(config: Config, options: DaemonOptions) -> Result<Self, Failure> {
-        Self::start_from(Source::Fixed(Box::new(config)), options).await
-    }
-
-    async fn start_from(source: Source, options: DaemonOptions) -> Result<Self, Failure> {
         let DaemonOptions { data_dir, listen, insecure, .. } = options;
         let overrides = Overrides { data_dir, listen, insecure };
         let started = App::start(source, overrides, Clock::system()).await;

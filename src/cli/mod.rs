@@ -155,8 +155,7 @@ fn schema(of: SchemaOf) -> Result<(), Failure> {
         SchemaOf::Config => Config::schema(),
         SchemaOf::Event => event_schema(),
     };
-    let text = serde_json::to_string_pretty(&schema).map_err(|error| Failure::failed(error.to_string()))?;
-    say(&text);
+    say(&format!("{schema:#}"));
     Ok(())
 }
 

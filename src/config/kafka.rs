@@ -151,7 +151,12 @@ fn topic(path: &str, topic: &str, problems: &mut Vec<Problem>) {
     }
 }
 
-fn settings(root: &str, given: &BTreeMap<String, String>, refused: &[(&str, Option<&str>, Refused)], problems: &mut Vec<Problem>) {
+fn settings(
+    root: &str,
+    given: &BTreeMap<String, String>,
+    refused: &[(&str, Option<&str>, Refused)],
+    problems: &mut Vec<Problem>,
+) {
     for (name, allowed, why) in refused {
         let Some(value) = given.get(*name) else { continue };
         let all_replicas = *allowed == Some("all") && value == "-1";

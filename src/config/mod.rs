@@ -31,8 +31,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Limits, duration};
-use crate::sinks::{self, SinkConfig};
 use crate::rules::{self, DEFAULT_MATRIX, Matrix, Problem, RuleConfig, RuleSet};
+use crate::sinks::{self, SinkConfig};
 
 /// The whole configuration. What a file does not say is as in [`Config::default`].
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]

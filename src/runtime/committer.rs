@@ -45,6 +45,7 @@ pub(super) struct Part {
     /// Told when it is durable.
     pub(super) settled: Option<oneshot::Sender<()>>,
     /// The shard's turn, given back when it is durable.
+    #[expect(dead_code, reason = "held for its drop")]
     pub(super) turn: Option<OwnedSemaphorePermit>,
 }
 
@@ -112,7 +113,7 @@ impl Committer {
         }
         if !commit.is_empty() {
             let stopwatch = Stopwatch::start();
-            // commit.now = self.clock.now();
+            commit.now = self.clock.now();
             self.persist(&commit)?;
             self.metrics.commit_seconds.record(stopwatch.elapsed().as_secs_f64());
         }

@@ -7,9 +7,15 @@
 //!
 //! When a commit fails nothing of it is there, and the same commit may be tried again.
 
+#[cfg(test)]
 mod conformance;
+mod lock;
 mod memory;
 mod sqlite;
+
+pub use lock::DataDirLock;
+pub use memory::MemoryStore;
+pub use sqlite::{SqliteConfig, SqliteStore};
 
 use std::sync::Arc;
 
@@ -74,9 +80,10 @@ pub struct JournalEntry {
 }
 
 /// One slice of a shard's snapshot. Slices of one generation are written over many commits; the generation counts
-/// once its last slice is committed. Replay = all slices of the newest complete generation, then every journal
-/// entry of the shard with a sequence above the one at which the generation's first slice was committed (entries are
-/// absolute, so replaying those that a later slice already holds does no harm).
+/// once its last slice is committed and no part is missing. Replay = all slices of the newest complete generation, then
+/// every journal entry of the shard from the commit that wrote the generation's first slice on (entries are absolute,
+/// so replaying those that a slice already holds does no harm). A part 0 starts its generation anew: what an earlier
+/// process left of it is dropped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SnapshotSlice {
     /// The shard.
@@ -168,9 +175,12 @@ pub struct PendingDelivery {
     pub parked: bool,
 }
 
-/// One transaction.
+/// One transaction. Rows that are there already (a timeline entry, a waiting delivery) stay as they are, so that work
+/// redone after a crash changes nothing.
 #[derive(Debug, Default)]
 pub struct Commit {
+    /// The receiving clock, for the age of closed incidents; the store reads no clock. By default nothing ages.
+    pub now: Timestamp,
     /// Hot state, at most one entry per shard.
     pub journal: Vec<JournalEntry>,
     /// Snapshot slices.
@@ -204,6 +214,7 @@ impl Commit {
 
     /// Adds another part; parts of one shard must be merged in the order in which the shard made them.
     pub fn merge(&mut self, other: Commit) {
+        self.now = self.now.max(other.now);
         self.journal.extend(other.journal);
         self.slices.extend(other.slices);
         self.positions.extend(other.positions);

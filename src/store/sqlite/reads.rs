@@ -1,0 +1,305 @@
+//! The reading side: queries on a few shared read-only connections.
+//!
+//! At most [`CONNECTIONS_MAX`] queries run at once; beyond, callers wait for one to end. Every query is short but one:
+//! [`Reads::replay`] streams a shard's state, row by row, within one transaction, so that it sees one instant.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params};
+
+use super::schema;
+use super::values::{checksum, id_of, instant_of, limit_of, slice_place, text_of, unreadable};
+use crate::delivery::{Action, Delivery};
+use crate::event::{Position, Timestamp};
+use crate::identity::IncidentId;
+use crate::store::{IncidentQuery, PendingDelivery, Reads, ShardPosition, StoreError, TimelineEntry};
+
+/// Each costs up to 4 MiB of cache.
+const CONNECTIONS_MAX: usize = 4;
+
+/// The pool of connections, and the queries.
+#[derive(Debug)]
+pub(super) struct SqliteReads {
+    path: PathBuf,
+    pool: Mutex<Pool>,
+    returned: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    idle: Vec<Connection>,
+    lent: usize,
+}
+
+/// Gives its connection back when dropped.
+struct Lease<'a> {
+    reads: &'a SqliteReads,
+    connection: Option<Connection>,
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let mut pool = self.reads.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.lent -= 1;
+        pool.idle.extend(self.connection.take());
+        self.reads.returned.notify_one();
+    }
+}
+
+impl SqliteReads {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, pool: Mutex::default(), returned: Condvar::new() }
+    }
+
+    fn with<T>(&self, query: impl FnOnce(&mut Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut lease = self.lease();
+        if lease.connection.is_none() {
+            lease.connection = Some(schema::open_reader(&self.path)?);
+        }
+        query(lease.connection.as_mut().expect("opened above"))
+    }
+
+    /// The right to a connection, with an open one where one is idle.
+    fn lease(&self) -> Lease<'_> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        while pool.lent >= CONNECTIONS_MAX {
+            pool = self.returned.wait(pool).unwrap_or_else(PoisonError::into_inner);
+        }
+        pool.lent += 1;
+        Lease { reads: self, connection: pool.idle.pop() }
+    }
+
+    fn deliveries(
+        &self,
+        sink: &str,
+        parked: bool,
+        after_row: i64,
+        limit: usize,
+    ) -> Result<Vec<PendingDelivery>, StoreError> {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT row, incident, sequence, action, created_at, attempts, last_error, parked, body FROM deliveries
+                 WHERE sink = ?1 AND parked = ?2 AND row > ?3 ORDER BY row LIMIT ?4",
+            )?;
+            let sink: Arc<str> = sink.into();
+            let rows = statement.query(params![&*sink, parked, after_row, limit_of(limit)])?;
+            collect(rows, |row| delivery(&sink, row))
+        })
+    }
+}
+
+impl Reads for SqliteReads {
+    fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT value FROM meta WHERE key = ?1";
+        self.with(|connection| Ok(connection.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()?))
+    }
+
+    fn replay(&self, shard: u16, each: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(u64, u64), StoreError> {
+        self.with(|connection| {
+            let tx = connection.transaction()?;
+            let snapshot = tx
+                .query_row("SELECT generation, parts, journal_from FROM snapshots WHERE shard = ?1", [shard], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
+                .optional()?;
+            let (generation, parts, journal_from): (i64, u32, i64) = snapshot.unwrap_or_default();
+            replay_slices(&tx, shard, generation as u64, parts, each)?;
+            let journal_bytes = replay_journal(&tx, shard, journal_from, each)?;
+            Ok((generation as u64, journal_bytes))
+        })
+    }
+
+    fn positions(&self) -> Result<Vec<ShardPosition>, StoreError> {
+        self.with(|connection| {
+            let sql = "SELECT shard, source, topic, partition, next_offset FROM positions ORDER BY 1, 2, 3, 4";
+            let mut statement = connection.prepare_cached(sql)?;
+            collect(statement.query([])?, position)
+        })
+    }
+
+    fn incidents(&self, query: &IncidentQuery) -> Result<Vec<(Timestamp, IncidentId, String)>, StoreError> {
+        let after = query.after.map(|(opened_at, id)| (text_of(opened_at), id.to_string()));
+        let (sql, mut values) = listing(query, after.as_ref());
+        let limit = limit_of(query.limit);
+        values.push(&limit);
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            collect(statement.query(&*values)?, |row| {
+                Ok((instant_of(text(row, 0)?)?, id_of(text(row, 1)?)?, row.get(2)?))
+            })
+        })
+    }
+
+    fn incident(&self, id: IncidentId) -> Result<Option<String>, StoreError> {
+        let (sql, id) = ("SELECT doc FROM incidents WHERE id = ?1", id.to_string());
+        self.with(|connection| Ok(connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?))
+    }
+
+    fn timeline(&self, id: IncidentId, limit: usize) -> Result<Vec<TimelineEntry>, StoreError> {
+        let sql = "SELECT sequence, at, by, what, reason, detail FROM timeline
+                   WHERE incident = ?1 ORDER BY sequence DESC LIMIT ?2";
+        let mut entries = self.with(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            collect(statement.query(params![id.to_string(), limit_of(limit)])?, |row| timeline_entry(id, row))
+        })?;
+        entries.reverse();
+        Ok(entries)
+    }
+
+    fn pending(&self, sink: &str, after_row: i64, limit: usize) -> Result<Vec<PendingDelivery>, StoreError> {
+        self.deliveries(sink, false, after_row, limit)
+    }
+
+    fn parked(&self, sink: &str, limit: usize) -> Result<Vec<PendingDelivery>, StoreError> {
+        self.deliveries(sink, true, 0, limit)
+    }
+
+    fn backlog(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let sql = "SELECT sink, count(*) FROM deliveries GROUP BY sink ORDER BY sink";
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            collect(statement.query([])?, |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))
+        })
+    }
+}
+
+fn collect<T>(
+    mut rows: rusqlite::Rows<'_>,
+    read: impl Fn(&Row<'_>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        all.push(read(row)?);
+    }
+    Ok(all)
+}
+
+fn text<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a str, StoreError> {
+    row.get_ref(column)?.as_str().map_err(|error| unreadable("text", &error.to_string()))
+}
+
+/// The query's text names only the conditions asked for, so that SQLite can choose the index that fits.
+fn listing<'a>(query: &'a IncidentQuery, after: Option<&'a (String, String)>) -> (String, Vec<&'a dyn ToSql>) {
+    let mut sql = "SELECT opened_at, id, doc FROM incidents WHERE 1".to_owned();
+    let mut values: Vec<&dyn ToSql> = Vec::new();
+    let equals =
+        [("status", &query.status), ("priority", &query.priority), ("service", &query.service), ("rule", &query.rule)];
+    for (column, value) in equals.into_iter().filter_map(|(column, value)| Some((column, value.as_ref()?))) {
+        sql.push_str(&format!(" AND {column} = ?"));
+        values.push(value);
+    }
+    if query.status.as_deref().is_some_and(|status| status != "closed") {
+        sql.push_str(" AND status <> 'closed'");
+    }
+    if let Some((opened_at, id)) = after {
+        sql.push_str(" AND (opened_at, id) < (?, ?)");
+        values.extend([opened_at as &dyn ToSql, id]);
+    }
+    sql.push_str(" ORDER BY opened_at DESC, id DESC LIMIT ?");
+    (sql, values)
+}
+
+fn replay_slices(
+    tx: &Transaction<'_>,
+    shard: u16,
+    generation: u64,
+    parts: u32,
+    each: &mut dyn FnMut(&[u8]) -> Result<(), String>,
+) -> Result<(), StoreError> {
+    let mut statement = tx.prepare(
+        "SELECT part, checksum, bytes FROM snapshot_slices WHERE shard = ?1 AND generation = ?2 ORDER BY part",
+    )?;
+    let mut rows = statement.query(params![shard, generation as i64])?;
+    let what = |part: u32| format!("the snapshot of shard {shard}, generation {generation}, part {part}");
+    let mut next = 0;
+    while let Some(row) = rows.next()?.filter(|_| next < parts) {
+        let part: u32 = row.get(0)?;
+        hand(row, |bytes| checksum(shard, slice_place(generation, part), bytes), each, || what(part))?;
+        next += 1;
+    }
+    if next < parts {
+        return Err(StoreError::Damaged { what: what(next), detail: "it is missing".to_owned() });
+    }
+    Ok(())
+}
+
+fn replay_journal(
+    tx: &Transaction<'_>,
+    shard: u16,
+    journal_from: i64,
+    each: &mut dyn FnMut(&[u8]) -> Result<(), String>,
+) -> Result<u64, StoreError> {
+    let mut statement =
+        tx.prepare("SELECT seq, checksum, bytes FROM journal WHERE seq >= ?1 AND shard = ?2 ORDER BY seq")?;
+    let mut rows = statement.query(params![journal_from, shard])?;
+    let mut journal_bytes = 0;
+    while let Some(row) = rows.next()? {
+        let seq: i64 = row.get(0)?;
+        let what = || format!("the journal of shard {shard}, entry {seq}");
+        journal_bytes += hand(row, |bytes| checksum(shard, seq as u64, bytes), each, what)?;
+    }
+    Ok(journal_bytes)
+}
+
+/// Hands over the bytes of a row (`…, checksum, bytes`) if they carry their checksum; returns how many there are.
+fn hand(
+    row: &Row<'_>,
+    checksum: impl Fn(&[u8]) -> i64,
+    each: &mut dyn FnMut(&[u8]) -> Result<(), String>,
+    what: impl Fn() -> String,
+) -> Result<u64, StoreError> {
+    let damaged = |detail: String| StoreError::Damaged { what: what(), detail };
+    let expected: i64 = row.get(1)?;
+    let bytes = row.get_ref(2)?.as_blob().map_err(|error| damaged(error.to_string()))?;
+    if checksum(bytes) != expected {
+        return Err(damaged(format!("its {} bytes do not carry their checksum", bytes.len())));
+    }
+    each(bytes).map_err(damaged)?;
+    Ok(bytes.len() as u64)
+}
+
+fn position(row: &Row<'_>) -> Result<ShardPosition, StoreError> {
+    let position = Position {
+        source: text(row, 1)?.into(),
+        topic: text(row, 2)?.into(),
+        partition: row.get(3)?,
+        next_offset: row.get(4)?,
+    };
+    Ok(ShardPosition { shard: row.get(0)?, position })
+}
+
+fn action(row: &Row<'_>, column: usize) -> Result<Action, StoreError> {
+    let name = text(row, column)?;
+    Action::parse(name).ok_or_else(|| unreadable("an action", name))
+}
+
+fn timeline_entry(incident: IncidentId, row: &Row<'_>) -> Result<TimelineEntry, StoreError> {
+    Ok(TimelineEntry {
+        incident,
+        sequence: row.get::<_, i64>(0)? as u64,
+        at: instant_of(text(row, 1)?)?,
+        by: row.get(2)?,
+        what: action(row, 3)?,
+        reason: row.get(4)?,
+        detail: row.get(5)?,
+    })
+}
+
+fn delivery(sink: &Arc<str>, row: &Row<'_>) -> Result<PendingDelivery, StoreError> {
+    let delivery = Delivery {
+        sink: Arc::clone(sink),
+        incident: id_of(text(row, 1)?)?,
+        sequence: row.get::<_, i64>(2)? as u64,
+        action: action(row, 3)?,
+        created_at: instant_of(text(row, 4)?)?,
+        body: row.get(8)?,
+    };
+    Ok(PendingDelivery {
+        row: row.get(0)?,
+        delivery,
+        attempts: row.get(5)?,
+        last_error: row.get(6)?,
+        parked: row.get(7)?,
+    })
+}
