@@ -4,7 +4,7 @@
 //! of one incident, and reads of the store run on threads that may block. Who may call what is the listener's matter.
 
 mod incidents;
-pub mod listener;
+mod listener;
 mod operate;
 mod problem;
 

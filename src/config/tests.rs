@@ -45,7 +45,8 @@ fn the_example_spells_out_the_defaults_where_it_says_so() {
         ..example.clone()
     };
     assert_eq!(same, specific);
-    assert_eq!(example.sinks[0].delivery, DeliveryConfig { rate_limit: Some(100.0), ..DeliveryConfig::default() });
+    let pacing = crate::sinks::Pacing { rate_limit: Some(100.0), ..crate::sinks::Pacing::default() };
+    assert_eq!(example.sinks[0].pacing, pacing);
     assert_eq!(example.rules[0].window, example.rules[1].window);
 }
 

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::CompressionEncoding;
@@ -96,6 +96,11 @@ impl tower::Service<Request<Body>> for Door {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if !is_grpc(request.headers()) {
+            let mut refusal = Response::new(tonic::body::Body::empty());
+            *refusal.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Box::pin(async { Ok(refusal) });
+        }
         let limit = self.events.intake.settings().limits.decompressed_bytes.as_usize();
         let server = EventServiceServer::from_arc(self.events.clone())
             .max_decoding_message_size(limit)
@@ -111,6 +116,11 @@ impl tower::Service<Request<Body>> for Door {
             Ok(response)
         })
     }
+}
+
+/// gRPC asks for 415 where a request is of another kind.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// tonic refuses a message by its length with `OUT_OF_RANGE`, which nothing here answers otherwise.

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -102,7 +103,7 @@ impl Config {
         let mut problems = Vec::new();
         let mut problem = |path: &str, message: String| problems.push((path.to_owned(), message));
         if let Err(message) = self.checked_url() {
-            problem("url", message);
+            problem("url", format!("E_SSRF: {message}"));
         }
         if let Some(Err(message)) = self.secret_file.as_deref().map(Keys::read) {
             problem("secret_file", message);
@@ -112,7 +113,7 @@ impl Config {
         }
         for (name, value) in &self.headers {
             if let Err(message) = header(name, value) {
-                problem(&format!("headers.{name}"), message);
+                problem(&format!("headers[\"{name}\"]"), message);
             }
         }
         problems
@@ -129,7 +130,9 @@ impl Config {
         }
         // The parser has turned every other spelling of an IPv4 address (0x7f.1, 2130706433) into the dotted one.
         let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        if let Ok(address) = host.parse() {
+        let names_itself = host == "localhost" || host.ends_with(".localhost");
+        let address = if names_itself { Ok(IpAddr::from([127, 0, 0, 1])) } else { host.parse() };
+        if let Ok(address) = address {
             check_literal(address, &self.allow_networks).map_err(|refused| refused.to_string())?;
         }
         Ok(url)
@@ -496,7 +499,7 @@ mod tests {
         config.headers =
             [("Webhook-Id", "x"), ("a b", "x"), ("x", "a\nb")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         let paths: Vec<String> = config.problems().into_iter().map(|problem| problem.0).collect();
-        assert_eq!(paths, ["secret_file", "timeout", "headers.Webhook-Id", "headers.a b", "headers.x"]);
+        assert_eq!(paths, ["secret_file", "timeout", "headers[\"Webhook-Id\"]", "headers[\"a b\"]", "headers[\"x\"]"]);
         assert!(Webhook::new(&config, Clock::system()).is_err());
     }
 }

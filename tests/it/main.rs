@@ -1,4 +1,3 @@
-//! The integration tests, in one binary.
+//! The integration tests: one binary, one module per subject.
 
-mod formats;
-mod tidy;
+mod store;

@@ -89,7 +89,7 @@ impl KafkaSourceConfig {
         }
         for (key, value) in &self.client {
             if let Some(promise) = broken_promise(key, value) {
-                problem(&format!("client.{key}"), format!("E_UNSAFE_OVERRIDE: {promise}"));
+                problem(&format!("client[\"{key}\"]"), format!("E_UNSAFE_OVERRIDE: {promise}"));
             }
         }
         problems
@@ -200,7 +200,7 @@ mod tests {
         ] {
             let problems = config(&[(key, value)]).problems();
             assert_eq!(problems.len(), 1, "{key}");
-            assert_eq!(problems[0].0, format!("client.{key}"));
+            assert_eq!(problems[0].0, format!("client[\"{key}\"]"));
             assert!(problems[0].1.starts_with("E_UNSAFE_OVERRIDE"), "{}", problems[0].1);
         }
         let harmless =

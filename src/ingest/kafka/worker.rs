@@ -4,6 +4,7 @@
 //! dead-letter topic does not answer. A short stall just does not poll; a long one pauses the partitions (which
 //! throws the prefetched records away) and polls on, so that the group keeps us as a member.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::topic_partition_list::Offset;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionListElem};
 
 use super::assignment::{Assignment, Context, InFlight, Partition, list};
 use super::dead_letter::{DeadLetters, DeadRecord, Delivery};
@@ -37,7 +38,7 @@ const STALLED_SLEEP: Duration = Duration::from_millis(1);
 const STALLED_POLL: Duration = Duration::from_millis(20);
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long to wait for a broker to say how far a partition reaches.
-const WATERMARK_MAX: Duration = Duration::from_secs(2);
+const BOUNDS_MAX: Duration = Duration::from_secs(2);
 /// How often to ask again when it did not.
 const RANGE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -375,18 +376,31 @@ impl<'c> Worker<'c> {
             let assignment = self.assignment();
             assignment.partitions.iter().map(|(partition, known)| (partition.clone(), known.next)).collect()
         };
-        let mut places = Vec::with_capacity(assigned.len());
-        for (partition, next) in assigned {
-            let (topic, number) = (&partition.0, partition.1);
-            let Ok((low, high)) = self.consumer.fetch_watermarks(topic, number, WATERMARK_MAX) else {
-                self.out_of_range = Some(Some(Stopwatch::start()));
-                return;
-            };
-            let next = next.map(|next| self.within(&partition, next, low, high));
-            places.push((partition, next));
-        }
+        let (Some(lows), Some(highs)) =
+            (self.bounds(&assigned, Offset::Beginning), self.bounds(&assigned, Offset::End))
+        else {
+            self.out_of_range = Some(Some(Stopwatch::start()));
+            return;
+        };
+        let places = assigned.into_iter().map(|(partition, next)| {
+            let bounds = lows.get(&partition).zip(highs.get(&partition));
+            let next = next.zip(bounds).map(|(next, (low, high))| self.within(&partition, next, *low, *high)).or(next);
+            (partition, next)
+        });
+        let places = places.collect();
         self.out_of_range = None;
         self.reassign(places);
+    }
+
+    /// Where each partition begins or ends, in one question to each broker.
+    fn bounds(&self, assigned: &[(Partition, Option<i64>)], which: Offset) -> Option<BTreeMap<Partition, i64>> {
+        let question = list(assigned.iter().map(|(partition, _)| (partition.clone(), which)));
+        let answer = self.consumer.offsets_for_times(question, BOUNDS_MAX).ok()?;
+        let bound = |element: &TopicPartitionListElem<'_>| match element.offset() {
+            Offset::Offset(offset) => Some(((Arc::from(element.topic()), element.partition()), offset)),
+            _ => None,
+        };
+        answer.elements().iter().map(bound).collect()
     }
 
     /// The offset to read on from, and a loud word if it is not the one that comes next.

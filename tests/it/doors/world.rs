@@ -1,0 +1,150 @@
+//! A runtime on a store that keeps nothing, and the doors in front of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use incidentd::api::{Listener, with_fallbacks};
+use incidentd::clock::Clock;
+use incidentd::engine::EngineConfig;
+use incidentd::event::{ByteSize, Limits, Timestamp};
+use incidentd::formats::{Decoder, SeverityMap};
+use incidentd::identity::IncidentId;
+use incidentd::ingest::{Intake, Settings, grpc, http};
+use incidentd::metrics::Metrics;
+use incidentd::normalise::{NormaliseConfig, Normaliser};
+use incidentd::rules::{DEFAULT_MATRIX, compile, default_rules};
+use incidentd::runtime::{Runtime, RuntimeConfig};
+use incidentd::store::{
+    Commit, IncidentQuery, PendingDelivery, Reads, ShardPosition, Store, StoreError, TimelineEntry,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How long any condition may take to come true.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct World {
+    pub runtime: Runtime,
+    pub intake: Arc<Intake>,
+    pub metrics: Arc<Metrics>,
+    pub stopping: CancellationToken,
+}
+
+/// The doors of a world, open on a port.
+pub struct Doors {
+    pub address: SocketAddr,
+    pub ready: watch::Sender<bool>,
+    stop: CancellationToken,
+    serving: tokio::task::JoinHandle<usize>,
+}
+
+impl World {
+    pub fn start() -> Self {
+        let limits = Limits { body_bytes: ByteSize(1 << 20), events: 1_000, ..Limits::default() };
+        let (rules, problems) = compile(&default_rules(), &[], DEFAULT_MATRIX, &[]);
+        assert!(problems.is_empty());
+        let (metrics, clock) = (Metrics::new(), Clock::system());
+        let engine = EngineConfig::default();
+        let config = RuntimeConfig { shards: 1, scope: Vec::new(), max_in_flight: 100_000, engine };
+        let store = Box::new(Forgetful);
+        let runtime = Runtime::start(&config, store, &Arc::new(rules), &clock, &metrics, Arc::new(|_| ())).unwrap();
+        let stopping = CancellationToken::new();
+        let settings = Settings {
+            decoder: Decoder::new(limits.clone(), SeverityMap::default()),
+            normaliser: Normaliser::new(NormaliseConfig { limits: limits.clone(), ..NormaliseConfig::default() }),
+            resolve_timeout: std::time::Duration::from_secs(300),
+            limits,
+        };
+        let intake = Intake::new(settings, runtime.router.clone(), metrics.clone(), clock, stopping.clone());
+        Self { runtime, intake, metrics, stopping }
+    }
+
+    pub async fn open(&self) -> Doors {
+        let (ready, is_ready) = watch::channel(true);
+        let router = http::routes(self.intake.clone()).merge(grpc::routes(self.intake.clone(), is_ready));
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.address();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone().cancelled_owned();
+        let serving = tokio::spawn(listener.serve(with_fallbacks(router), stopped, Duration::from_secs(5)));
+        Doors { address, ready, stop, serving }
+    }
+
+    /// Received, decided; none may be in flight.
+    pub fn at_rest(&self) -> u64 {
+        let (received, decided, in_flight) = self.metrics.conservation();
+        assert_eq!((received, in_flight), (decided, 0));
+        received
+    }
+}
+
+impl Doors {
+    /// Closes them; nothing may have to be cut.
+    pub async fn close(self) {
+        self.stop.cancel();
+        assert_eq!(self.serving.await.unwrap(), 0);
+    }
+}
+
+/// Waits until a condition holds.
+pub async fn until(what: &str, condition: impl Fn() -> bool) {
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    let waiting = async {
+        while !condition() {
+            tick.tick().await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain until {what}");
+}
+
+/// A store that commits at once and keeps nothing.
+struct Forgetful;
+
+impl Store for Forgetful {
+    fn commit(&mut self, _: &Commit) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn reads(&self) -> Arc<dyn Reads> {
+        Arc::new(Forgetful)
+    }
+}
+
+impl Reads for Forgetful {
+    fn meta(&self, _: &str) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    fn replay(&self, _: u16, _: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(u64, u64), StoreError> {
+        Ok((0, 0))
+    }
+
+    fn positions(&self) -> Result<Vec<ShardPosition>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn incidents(&self, _: &IncidentQuery) -> Result<Vec<(Timestamp, IncidentId, String)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn incident(&self, _: IncidentId) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    fn timeline(&self, _: IncidentId, _: usize) -> Result<Vec<TimelineEntry>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn pending(&self, _: &str, _: i64, _: usize) -> Result<Vec<PendingDelivery>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn parked(&self, _: &str, _: usize) -> Result<Vec<PendingDelivery>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn backlog(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        Ok(Vec::new())
+    }
+}
