@@ -26,7 +26,7 @@ const ABOUT: &str = "Turns a flood of monitoring events into the few incidents t
 
 const EXAMPLES: &str = "\
 Examples:
-  incidentd demo                              the first minute: a storm, played through the real daemon
+  incidentd demo                              the first minute: a storm through the real daemon
   incidentd run                               the daemon on embedded defaults, 127.0.0.1:9095
   incidentd check --strict incidentd.yaml     is this configuration right?
   incidentd send --shift-times storm.jsonl    push a recording, see what becomes of it
