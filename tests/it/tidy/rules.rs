@@ -10,7 +10,7 @@ pub const GRANTS: &str = "
     event      | identity delivery
     identity   | event delivery
     delivery   | event identity
-    clock      |
+    clock      | event
     metrics    | clock
     telemetry  | clock
     proto      |
