@@ -315,6 +315,20 @@ fn api_state(shared: &Arc<Shared>, runtime: &Runtime) -> ApiState {
             let shared = reloading.clone();
             Box::pin(async move { shared.reload().await })
         }),
+        sinks: Arc::new(OutboxDoor(shared.outbox.clone())),
+    }
+}
+
+/// The API's way to the outbox.
+struct OutboxDoor(Arc<Outbox>);
+
+impl api::Sinks for OutboxDoor {
+    fn status(&self) -> Vec<serde_json::Value> {
+        self.0.status().into_iter().map(|sink| serde_json::json!(sink)).collect()
+    }
+
+    fn retry(self: Arc<Self>, sink: String) -> BoxFuture<'static, Option<usize>> {
+        Box::pin(async move { self.0.retry_parked(&sink).await })
     }
 }
 

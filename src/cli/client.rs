@@ -44,14 +44,30 @@ impl Client {
     /// # Errors
     /// When the daemon cannot be reached or refuses.
     pub async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Option<String>, Failure> {
+        let mut url = self.at(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.call(self.http.get(url)).await
+    }
+
+    /// Posts nothing to a path below the URL. The answer's body, or `None` where there is no such thing.
+    ///
+    /// # Errors
+    /// When the daemon cannot be reached or refuses.
+    pub async fn post(&self, path: &[&str]) -> Result<Option<String>, Failure> {
+        self.call(self.http.post(self.at(path))).await
+    }
+
+    fn at(&self, path: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let mut request = self.http.get(url);
+        url
+    }
+
+    async fn call(&self, mut request: reqwest::RequestBuilder) -> Result<Option<String>, Failure> {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
