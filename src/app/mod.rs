@@ -266,7 +266,10 @@ fn load(source: &Source, overrides: &Overrides) -> Result<Config, Vec<Diagnostic
     Ok(config)
 }
 
-fn build_sinks(config: &Config, clock: &Clock) -> Result<Vec<(SinkConfig, Arc<dyn Sink>)>, String> {
+/// A sink and what it was built from.
+type BuiltSink = (SinkConfig, Arc<dyn Sink>);
+
+fn build_sinks(config: &Config, clock: &Clock) -> Result<Vec<BuiltSink>, String> {
     let build = |sink: &SinkConfig| {
         let built = sinks::build(sink, clock).map_err(|error| format!("sink {}: {error}", sink.name))?;
         Ok((sink.clone(), built))
