@@ -290,11 +290,9 @@ fn name_problem(name: &[u8]) -> Option<&'static str> {
     if name == b"__proto__" {
         return Some("this name means something else to JavaScript; choose another");
     }
-    let control = if name.is_ascii() {
-        name.iter().any(u8::is_ascii_control)
-    } else {
-        String::from_utf8_lossy(name).chars().any(char::is_control)
-    };
+    // One pass without branches finds that nearly every name is printable ASCII.
+    let printable = name.iter().fold(true, |printable, byte| printable & (byte.wrapping_sub(0x20) < 0x5f));
+    let control = !printable && String::from_utf8_lossy(name).chars().any(char::is_control);
     control.then_some("a name must not contain control characters")
 }
 

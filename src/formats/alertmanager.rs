@@ -30,7 +30,7 @@ pub(super) fn decode(
     }
     intake.default_source("alertmanager");
     let mut fields = Fields::new(bytes, payload.span.start, intake);
-    document(&mut fields, severities).map_err(|stop| fields.refuse(stop, bytes, payload))
+    document(&mut fields, severities).map_err(|stop| fields.refuse(stop))
 }
 
 fn document(fields: &mut Fields<'_, '_, '_>, severities: &SeverityMap) -> Result<(), Stop> {
@@ -51,7 +51,7 @@ struct Rest {
     seen: u8,
 }
 
-fn read_alert(fields: &mut Fields<'_, '_, '_>, severities: &SeverityMap) -> Result<(), Syntax> {
+fn read_alert(fields: &mut Fields<'_, '_, '_>, severities: &SeverityMap) -> Result<(), Box<Syntax>> {
     let mut rest = Rest::default();
     while let Some(key) = fields.reader.next_key()? {
         let name = fields.reader.key(key);
@@ -61,7 +61,7 @@ fn read_alert(fields: &mut Fields<'_, '_, '_>, severities: &SeverityMap) -> Resu
     Ok(())
 }
 
-fn read_field(fields: &mut Fields<'_, '_, '_>, name: &[u8], rest: &mut Rest) -> Result<(), Syntax> {
+fn read_field(fields: &mut Fields<'_, '_, '_>, name: &[u8], rest: &mut Rest) -> Result<(), Box<Syntax>> {
     let place = &[name];
     let bit = match name {
         b"labels" => {

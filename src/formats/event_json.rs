@@ -45,8 +45,8 @@ pub(super) fn decode(bytes: &[u8], payload: &Payload, intake: &mut Intake<'_>) -
             intake.roll_back();
             lines(bytes, payload, intake, false)
         }
-        Ok(()) => fields.reader.end().map_err(|syntax| fields.refuse(syntax.into(), bytes, payload)),
-        Err(stop) => Err(fields.refuse(stop, bytes, payload)),
+        Ok(()) => fields.reader.end().map_err(|syntax| fields.refuse(syntax.into())),
+        Err(stop) => Err(fields.refuse(stop)),
     }
 }
 
@@ -63,31 +63,32 @@ fn document(fields: &mut Fields<'_, '_, '_>, shape: Shape) -> Result<(), Stop> {
 /// Reads one event per line; blank lines are none.
 fn lines(bytes: &[u8], payload: &Payload, intake: &mut Intake<'_>, check_utf8: bool) -> Result<(), Reject> {
     let mut start = payload.span.start;
+    let mut line_count = 0;
     while start < bytes.len() {
         let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |len| start + len);
         if !bytes[start..end].trim_ascii().is_empty() {
             intake.begin()?;
-            match utf8_error(&bytes[start..end]).filter(|_| check_utf8) {
+            let utf8_error = if check_utf8 { utf8_error(&bytes[start..end]) } else { None };
+            match utf8_error {
                 Some(at) => intake.overriding_fault(Code::Utf8, utf8_message(start + at - payload.span.start)),
-                None => line(&bytes[..end], start, payload, intake),
+                None => line(Fields::new(&bytes[..end], start, intake).after_lines(line_count)),
             }
             intake.finish(end - start);
         }
         start = end + 1;
+        line_count += 1;
     }
     if intake.decoded().events == 0 { Err(intake.empty()) } else { Ok(()) }
 }
 
-fn line(bytes: &[u8], start: usize, payload: &Payload, intake: &mut Intake<'_>) {
-    let mut fields = Fields::new(bytes, start, intake);
-    let outcome = fields.body(&read_event).and_then(|()| fields.reader.end());
-    if let Err(syntax) = outcome {
-        let (code, message) = fields.describe(&syntax, bytes, payload);
-        intake.overriding_fault(code, message);
+fn line(mut fields: Fields<'_, '_, '_>) {
+    if let Err(syntax) = fields.body(&read_event).and_then(|()| fields.reader.end()) {
+        let (code, message) = fields.describe(&syntax);
+        fields.intake.overriding_fault(code, message);
     }
 }
 
-fn read_event(fields: &mut Fields<'_, '_, '_>) -> Result<(), Syntax> {
+fn read_event(fields: &mut Fields<'_, '_, '_>) -> Result<(), Box<Syntax>> {
     let mut seen = 0_u16;
     while let Some(key) = fields.reader.next_key()? {
         let name = fields.reader.key(key);
@@ -105,7 +106,7 @@ fn read_event(fields: &mut Fields<'_, '_, '_>) -> Result<(), Syntax> {
     Ok(())
 }
 
-fn read_field(fields: &mut Fields<'_, '_, '_>, field: &str) -> Result<(), Syntax> {
+fn read_field(fields: &mut Fields<'_, '_, '_>, field: &str) -> Result<(), Box<Syntax>> {
     let place: &[&[u8]] = &[field.as_bytes()];
     match field {
         "id" => fields.intake.event.id = fields.optional_string(place)?,
@@ -125,7 +126,7 @@ fn read_field(fields: &mut Fields<'_, '_, '_>, field: &str) -> Result<(), Syntax
     Ok(())
 }
 
-fn read_links(fields: &mut Fields<'_, '_, '_>) -> Result<(), Syntax> {
+fn read_links(fields: &mut Fields<'_, '_, '_>) -> Result<(), Box<Syntax>> {
     let mark = fields.intake.batch.mark();
     match fields.reader.value()? {
         Value::Array => {}
@@ -144,7 +145,7 @@ fn read_links(fields: &mut Fields<'_, '_, '_>) -> Result<(), Syntax> {
     Ok(())
 }
 
-fn read_link(fields: &mut Fields<'_, '_, '_>, mark: usize, index: usize) -> Result<(), Syntax> {
+fn read_link(fields: &mut Fields<'_, '_, '_>, mark: usize, index: usize) -> Result<(), Box<Syntax>> {
     let index = index.to_string();
     let place = |field: &'static str| [b"links", index.as_bytes(), field.as_bytes()];
     match fields.reader.value()? {
@@ -177,13 +178,15 @@ fn read_link(fields: &mut Fields<'_, '_, '_>, mark: usize, index: usize) -> Resu
     Ok(())
 }
 
-fn unknown_field(fields: &mut Fields<'_, '_, '_>, place: &[&[u8]], known: &[&str]) -> Result<(), Syntax> {
+fn unknown_field(fields: &mut Fields<'_, '_, '_>, place: &[&[u8]], known: &[&str]) -> Result<(), Box<Syntax>> {
     let name = place.last().copied().unwrap_or_default();
-    let remedy = match nearest(name, known) {
-        Some(known) => format!("did you mean {known}?"),
-        None => format!("the fields are {}; put others under labels or annotations", known.join(", ")),
-    };
-    fields.intake.fault(Code::UnknownField, place, format!("no such field {}; {remedy}", echo(name)));
+    if !fields.intake.is_faulty() {
+        let remedy = match nearest(name, known) {
+            Some(known) => format!("did you mean {known}?"),
+            None => format!("the fields are {}; put others under labels or annotations", known.join(", ")),
+        };
+        fields.intake.fault(Code::UnknownField, place, format!("no such field {}; {remedy}", echo(name)));
+    }
     let value = fields.reader.value()?;
     fields.reader.skip(value)
 }

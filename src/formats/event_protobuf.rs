@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::event::{Code, Kind, Pairs, Reject, Severity, Status, Text, Timestamp, pointer};
 
 use super::intake::Intake;
-use super::wire::{Field, Malformed, Payload as Wire, Utf8, Walk};
+use super::wire::{Field, Malformed, Payload as Wire, Utf8, Walk, usual_entry};
 use super::{Payload, Shape};
 
 const LABELS: u32 = 7;
@@ -134,16 +134,10 @@ impl Reading<'_, '_, '_> {
             ANNOTATIONS => b"annotations",
             _ => b"links",
         };
-        let (mut name, mut value) = (span.start..span.start, span.start..span.start);
-        let mut walk = Walk::new(self.bytes, span.clone());
-        while let Some(field) = walk.next().map_err(|malformed| self.malformed(&[parent], &malformed))? {
-            match (field.number, field.payload) {
-                (1, Wire::Bytes(span)) => name = span,
-                (2, Wire::Bytes(span)) => value = span,
-                (number @ (1 | 2), payload) => return Err(self.wrong_wire_type(&[parent], number, &payload)),
-                _ => {}
-            }
-        }
+        let (name, value) = match usual_entry(self.bytes, span) {
+            Some(entry) => entry,
+            None => self.entry(parent, span)?,
+        };
         if number == LINKS && value.is_empty() {
             return Err(self.reject(Code::Missing, &[parent, b"href"], "a link needs an address".into()));
         }
@@ -158,6 +152,21 @@ impl Reading<'_, '_, '_> {
         Ok(())
     }
 
+    /// Reads a map entry in whatever form it is allowed to have; what is missing is empty.
+    fn entry(&self, parent: &[u8], span: &Range<usize>) -> Result<(Range<usize>, Range<usize>), Reject> {
+        let (mut name, mut value) = (span.start..span.start, span.start..span.start);
+        let mut walk = Walk::new(self.bytes, span.clone());
+        while let Some(field) = walk.next().map_err(|malformed| self.malformed(&[parent], &malformed))? {
+            match (field.number, field.payload) {
+                (1, Wire::Bytes(span)) => name = span,
+                (2, Wire::Bytes(span)) => value = span,
+                (number @ (1 | 2), payload) => return Err(self.wrong_wire_type(&[parent], number, &payload)),
+                _ => {}
+            }
+        }
+        Ok((name, value))
+    }
+
     fn end_run(&mut self) {
         let pairs: Pairs = self.intake.batch.pairs_since(self.run.mark);
         match self.run.number {
@@ -169,6 +178,7 @@ impl Reading<'_, '_, '_> {
         self.run.ended |= 1 << self.run.number;
     }
 
+    #[inline]
     fn text(&mut self, span: &Range<usize>, place: &[&[u8]]) -> Result<Text, Reject> {
         if !self.utf8.holds(span) {
             let at = std::str::from_utf8(&self.bytes[span.clone()]).map_or_else(|error| error.valid_up_to(), str::len);

@@ -2,29 +2,33 @@
 
 use crate::event::{Code, Pairs, Reject, Text, Timestamp, echo};
 
-use super::Payload;
 use super::intake::Intake;
 use super::json::{self, Raw, Reader, Syntax, Value};
+use super::json_string::unescape;
 
 /// Reads JSON fields into an [`Intake`].
 pub(super) struct Fields<'a, 'b, 'i> {
     pub reader: Reader<'a>,
     pub intake: &'b mut Intake<'i>,
+    bytes: &'a [u8],
+    start: usize,
+    /// How many lines of the payload come before this document.
+    lines_before: usize,
     /// A string without its escapes, on its way into the arena.
     plain: Vec<u8>,
 }
 
 /// Reads the members of an event's object, which has just been opened.
-pub(super) type ReadEvent<'f> = &'f dyn Fn(&mut Fields<'_, '_, '_>) -> Result<(), Syntax>;
+pub(super) type ReadEvent<'f> = &'f dyn Fn(&mut Fields<'_, '_, '_>) -> Result<(), Box<Syntax>>;
 
 /// Why reading cannot go on.
 pub(super) enum Stop {
-    Syntax(Syntax),
+    Syntax(Box<Syntax>),
     Refused(Reject),
 }
 
-impl From<Syntax> for Stop {
-    fn from(syntax: Syntax) -> Self {
+impl From<Box<Syntax>> for Stop {
+    fn from(syntax: Box<Syntax>) -> Self {
         Stop::Syntax(syntax)
     }
 }
@@ -36,9 +40,15 @@ impl From<Reject> for Stop {
 }
 
 impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
+    /// Over the document between `start` and the end of `bytes`.
     pub fn new(bytes: &'a [u8], start: usize, intake: &'b mut Intake<'i>) -> Self {
         let reader = Reader::new(bytes, start, intake.limits.json_depth);
-        Self { reader, intake, plain: Vec::new() }
+        Self { reader, intake, bytes, start, lines_before: 0, plain: Vec::new() }
+    }
+
+    /// The same for a document that comes after so many lines.
+    pub fn after_lines(self, lines_before: usize) -> Self {
+        Self { lines_before, ..self }
     }
 
     /// Reads one event, whatever value stands there.
@@ -61,7 +71,7 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     }
 
     /// Reads the value of an event that has begun.
-    pub fn body(&mut self, read: ReadEvent<'_>) -> Result<(), Syntax> {
+    pub fn body(&mut self, read: ReadEvent<'_>) -> Result<(), Box<Syntax>> {
         match self.reader.value()? {
             Value::Object => read(self)?,
             other => {
@@ -96,26 +106,33 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     }
 
     /// The reject of a payload that cannot be read on.
-    pub fn refuse(&mut self, stop: Stop, bytes: &[u8], payload: &Payload) -> Reject {
+    pub fn refuse(&mut self, stop: Stop) -> Reject {
         match stop {
             Stop::Refused(reject) => reject,
             Stop::Syntax(syntax) => {
-                let (code, message) = self.describe(&syntax, bytes, payload);
+                let (code, message) = self.describe(&syntax);
                 self.intake.refuse(code, message)
             }
         }
     }
 
     /// Names a syntax error; the first fault counts, so one that lies below the nesting limit is named by that.
-    pub fn describe(&mut self, syntax: &Syntax, bytes: &[u8], payload: &Payload) -> (Code, String) {
+    pub fn describe(&mut self, syntax: &Syntax) -> (Code, String) {
         if self.reader.take_too_deep() {
             return (Code::Depth, depth_message(self.intake));
         }
-        (syntax.code, syntax_message(syntax, bytes, payload))
+        let (line, column) = json::line_and_column(self.bytes, self.start, syntax.at);
+        let rest = &self.bytes[syntax.at..];
+        let found = match rest.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()) {
+            Some(c) => echo(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            None => "the end".to_owned(),
+        };
+        let line = line + self.lines_before;
+        (syntax.code, format!("{line}:{column} expected {}, found {found}", syntax.expected))
     }
 
     /// A required string.
-    pub fn string(&mut self, place: &[&[u8]]) -> Result<Option<Text>, Syntax> {
+    pub fn string(&mut self, place: &[&[u8]]) -> Result<Option<Text>, Box<Syntax>> {
         match self.reader.value()? {
             Value::String(raw) => Ok(Some(self.text(raw, place))),
             other => self.wrong_type(other, place, "a string"),
@@ -123,7 +140,7 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     }
 
     /// A string that may be `null`, which is the same as leaving it out.
-    pub fn optional_string(&mut self, place: &[&[u8]]) -> Result<Text, Syntax> {
+    pub fn optional_string(&mut self, place: &[&[u8]]) -> Result<Text, Box<Syntax>> {
         match self.reader.value()? {
             Value::String(raw) => Ok(self.text(raw, place)),
             Value::Null => Ok(Text::default()),
@@ -132,7 +149,7 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     }
 
     /// A time; `null` and the empty string stand for none.
-    pub fn time(&mut self, place: &[&[u8]]) -> Result<Option<Timestamp>, Syntax> {
+    pub fn time(&mut self, place: &[&[u8]]) -> Result<Option<Timestamp>, Box<Syntax>> {
         let text = self.optional_string(place)?;
         if text.is_empty() {
             return Ok(None);
@@ -152,7 +169,7 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
         place: &[&[u8]],
         names: &[&str],
         parse: fn(&[u8]) -> Option<T>,
-    ) -> Result<T, Syntax> {
+    ) -> Result<T, Box<Syntax>> {
         let raw = match self.reader.value()? {
             Value::String(raw) => raw,
             Value::Null => return Ok(T::default()),
@@ -171,7 +188,7 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     }
 
     /// An object of strings; `null` stands for none. Pairs whose value is empty are kept only if `keep_empty`.
-    pub fn pairs(&mut self, field: &str, keep_empty: bool) -> Result<Pairs, Syntax> {
+    pub fn pairs(&mut self, field: &str, keep_empty: bool) -> Result<Pairs, Box<Syntax>> {
         let mark = self.intake.batch.mark();
         match self.reader.value()? {
             Value::Object => {}
@@ -182,7 +199,7 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
             }
         }
         while let Some(key) = self.reader.next_key()? {
-            let written = self.reader.bytes(key.start, key.end);
+            let written = self.reader.bytes(key.span());
             let place = [field.as_bytes(), written];
             let name = self.text(key, &place);
             let Some(value) = self.string(&place)? else { continue };
@@ -194,11 +211,12 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     }
 
     /// Notes that a value is of another type than expected, and reads over it.
-    pub fn wrong_type(&mut self, value: Value, place: &[&[u8]], expected: &str) -> Result<Option<Text>, Syntax> {
+    pub fn wrong_type(&mut self, value: Value, place: &[&[u8]], expected: &str) -> Result<Option<Text>, Box<Syntax>> {
         self.reader.skip(value)?;
         match value {
-            Value::Number { start, end } if is_out_of_range(self.reader.bytes(start, end)) => {
-                let number = echo(self.reader.bytes(start, end));
+            _ if self.intake.is_faulty() => {}
+            Value::Number { start, end } if is_out_of_range(self.reader.bytes(start as usize..end as usize)) => {
+                let number = echo(self.reader.bytes(start as usize..end as usize));
                 self.intake.fault(Code::Number, place, format!("expected {expected}, not the huge number {number}"));
             }
             _ => self.intake.fault(Code::Type, place, format!("expected {expected}, not {}", value.name())),
@@ -207,12 +225,12 @@ impl<'a, 'b, 'i> Fields<'a, 'b, 'i> {
     }
 
     fn text(&mut self, raw: Raw, place: &[&[u8]]) -> Text {
-        if !raw.escaped {
-            return Text::in_buffer(raw.start, raw.end - raw.start);
+        if !raw.is_escaped() {
+            return Text::in_buffer(raw.start(), raw.span().len());
         }
         self.plain.clear();
-        if let Err(at) = json::unescape(self.reader.bytes(raw.start, raw.end), &mut self.plain) {
-            let message = format!("half a surrogate pair at byte {} names no character", raw.start + at);
+        if let Err(at) = unescape(self.reader.bytes(raw.span()), &mut self.plain) {
+            let message = format!("half a surrogate pair at byte {} names no character", raw.start() + at);
             self.intake.fault(Code::Utf8, place, message);
             return Text::default();
         }
@@ -231,17 +249,6 @@ fn is_out_of_range(number: &[u8]) -> bool {
 
 fn depth_message(intake: &Intake<'_>) -> String {
     format!("nested deeper than json_depth allows ({})", intake.limits.json_depth)
-}
-
-/// Says where a document stops being JSON, by line and column of the payload.
-fn syntax_message(syntax: &Syntax, bytes: &[u8], payload: &Payload) -> String {
-    let (line, column) = json::line_and_column(bytes, payload.span.start, syntax.at);
-    let rest = &bytes[syntax.at..];
-    let found = match rest.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()) {
-        Some(c) => echo(c.encode_utf8(&mut [0; 4]).as_bytes()),
-        None => "the end".to_owned(),
-    };
-    format!("{line}:{column} expected {}, found {found}", syntax.expected)
 }
 
 /// The place of the first byte that is no UTF-8, counted from the start of the payload.

@@ -90,7 +90,12 @@ impl<'a> Intake<'a> {
         self.note(Reject::new(self.event.index, code, pointer(place), message));
     }
 
-    /// The same, with the reject made.
+    /// Whether a fault was noted, so that another need not be worded.
+    pub fn is_faulty(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    /// The same as `fault`, with the reject made.
     pub fn note(&mut self, reject: Reject) {
         self.fault.get_or_insert(reject);
     }

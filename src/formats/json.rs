@@ -2,24 +2,44 @@
 //!
 //! Strings come out as places in the input. Nesting deeper than the limit is noted and read on, one bit of memory a
 //! level, so that a crafted event spoils neither the stack nor its neighbours. A syntax error ends the document.
+//! What is read for every field is always inlined: handing values back through memory doubled the cost of decoding.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
+use super::json_string::{hex4, plain_len, unescape};
 use crate::event::Code;
 
 /// The bytes between the quotes of a string.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Raw {
-    pub start: usize,
-    pub end: usize,
-    pub escaped: bool,
+    start: u32,
+    end: u32,
+    escaped: bool,
+}
+
+impl Raw {
+    /// Where it begins in the input.
+    pub fn start(self) -> usize {
+        self.start as usize
+    }
+
+    /// Where it lies in the input.
+    pub fn span(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    /// Whether there are escapes in it.
+    pub fn is_escaped(self) -> bool {
+        self.escaped
+    }
 }
 
 /// A scalar, or a container that has just been opened.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value {
     String(Raw),
-    Number { start: usize, end: usize },
+    Number { start: u32, end: u32 },
     Bool,
     Null,
     Object,
@@ -63,7 +83,8 @@ pub(super) struct Reader<'a> {
     outer: Vec<u64>,
 }
 
-type Read<T> = Result<T, Syntax>;
+/// Boxed, so that what is mostly returned fits in two registers.
+type Read<T> = Result<T, Box<Syntax>>;
 
 impl<'a> Reader<'a> {
     /// A reader of the document between `start` and the end of `bytes`.
@@ -78,6 +99,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The first byte of the next token, where it then stands.
+    #[inline]
     pub fn peek(&mut self) -> Option<u8> {
         self.skip_space();
         self.bytes.get(self.pos).copied()
@@ -89,6 +111,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a scalar, or opens a container.
+    #[inline(always)]
     pub fn value(&mut self) -> Read<Value> {
         match self.peek() {
             Some(b'"') => {
@@ -107,6 +130,7 @@ impl<'a> Reader<'a> {
     }
 
     /// In an object: the next key, after which its value must be read; `None` closes the object.
+    #[inline(always)]
     pub fn next_key(&mut self) -> Read<Option<Raw>> {
         if !self.next_member(b'}', "\",\" or \"}\"")? {
             return Ok(None);
@@ -150,7 +174,7 @@ impl<'a> Reader<'a> {
 
     /// The bytes of a string without its escapes. One that names no character stays as it is written.
     pub fn key(&self, raw: Raw) -> Cow<'a, [u8]> {
-        let written = &self.bytes[raw.start..raw.end];
+        let written = &self.bytes[raw.span()];
         if !raw.escaped {
             return Cow::Borrowed(written);
         }
@@ -162,8 +186,8 @@ impl<'a> Reader<'a> {
     }
 
     /// The input between two places.
-    pub fn bytes(&self, start: usize, end: usize) -> &'a [u8] {
-        &self.bytes[start..end]
+    pub fn bytes(&self, span: Range<usize>) -> &'a [u8] {
+        &self.bytes[span]
     }
 
     fn enter(&mut self, object: bool) -> Value {
@@ -188,6 +212,7 @@ impl<'a> Reader<'a> {
         self.pos += 1;
     }
 
+    #[inline]
     fn next_member(&mut self, close: u8, expected: &'static str) -> Read<bool> {
         let fresh = std::mem::take(&mut self.fresh);
         match self.peek() {
@@ -207,13 +232,18 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn skip_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(self.pos) {
+        while let Some(byte) = self.bytes.get(self.pos)
+            && *byte <= b' '
+            && matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+        {
             self.pos += 1;
         }
     }
 
     /// Reads on to the end of a string whose opening quote has been read.
+    #[inline(always)]
     fn string(&mut self) -> Read<Raw> {
         let start = self.pos;
         let mut escaped = false;
@@ -222,7 +252,7 @@ impl<'a> Reader<'a> {
             match self.bytes.get(self.pos) {
                 Some(b'"') => {
                     self.pos += 1;
-                    return Ok(Raw { start, end: self.pos - 1, escaped });
+                    return Ok(Raw { start: start as u32, end: self.pos as u32 - 1, escaped });
                 }
                 Some(b'\\') => {
                     escaped = true;
@@ -268,7 +298,7 @@ impl<'a> Reader<'a> {
             }
             self.some_digits()?;
         }
-        Ok(Value::Number { start, end: self.pos })
+        Ok(Value::Number { start: start as u32, end: self.pos as u32 })
     }
 
     fn some_digits(&mut self) -> Read<()> {
@@ -289,83 +319,16 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    fn expected(&self, expected: &'static str) -> Syntax {
-        Syntax { code: Code::Json, at: self.pos, expected }
+    #[cold]
+    fn expected(&self, expected: &'static str) -> Box<Syntax> {
+        Box::new(Syntax { code: Code::Json, at: self.pos, expected })
     }
 
-    fn not_a_number(&self) -> Syntax {
-        Syntax { code: Code::Number, at: self.pos, expected: "a value; JSON has no NaN and no Infinity" }
+    #[cold]
+    fn not_a_number(&self) -> Box<Syntax> {
+        let expected = "a value; JSON has no NaN and no Infinity";
+        Box::new(Syntax { code: Code::Number, at: self.pos, expected })
     }
-}
-
-const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
-const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-
-/// How many bytes come before the first quote, backslash or control character, eight at a time.
-///
-/// The lowest flag is exact: `x - 0x01…` borrows only past a byte that is itself flagged. See "Determine if a word
-/// has a byte less than n" in Sean Eron Anderson's "Bit Twiddling Hacks" (public domain).
-fn plain_len(bytes: &[u8]) -> usize {
-    let mut len = 0;
-    while let Some(chunk) = bytes[len..].first_chunk::<8>() {
-        let word = u64::from_le_bytes(*chunk);
-        let zero = |word: u64| word.wrapping_sub(LOW) & !word;
-        let quote = zero(word ^ (LOW * b'"' as u64));
-        let backslash = zero(word ^ (LOW * b'\\' as u64));
-        let control = word.wrapping_sub(LOW * 0x20) & !word;
-        let special = (quote | backslash | control) & HIGH;
-        if special != 0 {
-            return len + special.trailing_zeros() as usize / 8;
-        }
-        len += 8;
-    }
-    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    len + bytes[len..].iter().position(special).unwrap_or(bytes.len() - len)
-}
-
-fn hex4(bytes: &[u8]) -> Option<u32> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    bytes.first_chunk::<4>()?.iter().try_fold(0, |value, byte| Some(value << 4 | digit(*byte)?))
-}
-
-/// Appends a string to `plain` without its escapes, which the reader has found well-formed.
-///
-/// # Errors
-/// The place of half a surrogate pair, which names no character.
-pub(super) fn unescape(written: &[u8], plain: &mut Vec<u8>) -> Result<(), usize> {
-    let mut rest = 0;
-    while let Some(at) = memchr::memchr(b'\\', &written[rest..]).map(|at| rest + at) {
-        plain.extend_from_slice(&written[rest..at]);
-        rest = at + 2;
-        let c = match written[at + 1] {
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => {
-                let (c, len) = unicode_escape(&written[at..]).ok_or(at)?;
-                rest = at + len;
-                c
-            }
-            byte => char::from(byte),
-        };
-        plain.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-    }
-    plain.extend_from_slice(&written[rest..]);
-    Ok(())
-}
-
-/// The character of a `\uXXXX`, or of two that make a surrogate pair, and how many bytes it takes.
-fn unicode_escape(written: &[u8]) -> Option<(char, usize)> {
-    let unit = hex4(&written[2..])?;
-    if let Some(c) = char::from_u32(unit) {
-        return Some((c, 6));
-    }
-    let low = written[6..].strip_prefix(b"\\u").and_then(hex4)?;
-    let is_pair = (0xd800..0xdc00).contains(&unit) && (0xdc00..0xe000).contains(&low);
-    let c = char::from_u32(0x1_0000 + ((unit & 0x3ff) << 10 | low & 0x3ff))?;
-    is_pair.then_some((c, 12))
 }
 
 /// The line and the column, from 1, of a place in the document that starts at `start`.
@@ -458,35 +421,6 @@ mod tests {
         assert!(read(&mixed).is_ok());
         let crossed = "[{\"a\":".repeat(100) + "1" + &"]}".repeat(100);
         assert!(read(&crossed).is_err(), "brackets must match at every depth");
-    }
-
-    #[test]
-    fn a_special_byte_is_found_at_every_place() {
-        for len in 0..40 {
-            for special in [b'"', b'\\', 0, 0x1f, b'\n'] {
-                for at in 0..len {
-                    let mut text = vec![b'!'; len];
-                    text[at] = special;
-                    assert_eq!(plain_len(&text), at);
-                }
-            }
-            assert_eq!(plain_len(&vec![0xff; len]), len);
-            assert_eq!(plain_len(&vec![b'#'; len]), len);
-            assert_eq!(plain_len(&vec![b'!'; len]), len);
-        }
-    }
-
-    #[test]
-    fn escapes_name_the_same_characters_as_in_serde_json() {
-        for text in
-            [r"a\n\t\r\b\f\/\\\x", r"é\u00e9\ud83d\ude00z", r"\ud83d", r"\ude00\ud83d", r"\ud83d\ud83d", r"\ud83dx"]
-        {
-            let text = text.replace(r"\x", r#"\""#);
-            let expected: Result<String, _> = serde_json::from_str(&format!("\"{text}\""));
-            let mut plain = Vec::new();
-            let outcome = unescape(text.as_bytes(), &mut plain).map(|()| String::from_utf8(plain).unwrap());
-            assert_eq!(outcome.ok(), expected.ok(), "{text}");
-        }
     }
 
     #[test]

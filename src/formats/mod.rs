@@ -1,7 +1,8 @@
 //! Received bytes to events, one file per format.
 //!
-//! Pure: bytes and the receive time in, event records and rejects out. Texts are spans of the received bytes; only a JSON string with escapes is copied, into the batch's arena. A fault inside one event rejects that event
-//! and no other. A body that cannot be read at all is refused as a whole, and then nothing of it is taken.
+//! Pure: bytes and the receive time in, event records and rejects out. Texts are spans of the received bytes; only a
+//! JSON string with escapes is copied, into the batch's arena. A fault inside one event rejects that event and no
+//! other. A body that cannot be read at all is refused as a whole, and then nothing of it is taken.
 
 mod alertmanager;
 mod event_json;
@@ -9,6 +10,7 @@ mod event_protobuf;
 mod fields;
 mod intake;
 mod json;
+mod json_string;
 mod nearest;
 mod severity_map;
 mod wire;

@@ -40,6 +40,13 @@ pub(super) struct Malformed {
     pub problem: &'static str,
 }
 
+impl Malformed {
+    #[cold]
+    fn new(field: Option<(u32, u8)>, problem: &'static str) -> Box<Self> {
+        Box::new(Self { field, problem })
+    }
+}
+
 /// Reads the fields of the message that lies in a span.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
@@ -54,29 +61,33 @@ impl<'a> Walk<'a> {
     }
 
     /// The next field, `None` at the end of the message.
-    pub fn next(&mut self) -> Result<Option<Field>, Malformed> {
+    ///
+    /// Always inlined: handing a `Field` back through memory costs more than reading it.
+    #[inline(always)]
+    pub fn next(&mut self) -> Result<Option<Field>, Box<Malformed>> {
         if self.pos == self.bytes.len() {
             return Ok(None);
         }
-        let malformed = |problem| Malformed { field: None, problem };
-        let tag = self.varint().ok_or(malformed("a tag that is cut off or too long"))?;
+        let malformed = |problem| Malformed::new(None, problem);
+        let tag = self.varint().ok_or_else(|| malformed("a tag that is cut off or too long"))?;
         let tag = u32::try_from(tag).map_err(|_| malformed("a tag beyond 32 bits"))?;
         let (number, wire_type) = (tag >> 3, tag as u8 & 7);
-        let malformed = |problem| Malformed { field: Some((number, wire_type)), problem };
+        let malformed = |problem| Malformed::new(Some((number, wire_type)), problem);
         if number == 0 {
             return Err(malformed("there is no field 0"));
         }
         let payload = match wire_type {
-            0 => Payload::Varint(self.varint().ok_or(malformed("a varint that is cut off or too long"))?),
-            1 => self.fixed(8, wire_type).ok_or(malformed("eight bytes that are cut off"))?,
-            2 => self.run().ok_or(malformed("a length beyond the end of the message"))?,
-            5 => self.fixed(4, wire_type).ok_or(malformed("four bytes that are cut off"))?,
+            0 => Payload::Varint(self.varint().ok_or_else(|| malformed("a varint that is cut off or too long"))?),
+            1 => self.fixed(8, wire_type).ok_or_else(|| malformed("eight bytes that are cut off"))?,
+            2 => self.run().ok_or_else(|| malformed("a length beyond the end of the message"))?,
+            5 => self.fixed(4, wire_type).ok_or_else(|| malformed("four bytes that are cut off"))?,
             3 | 4 => return Err(malformed("groups are not supported")),
             _ => return Err(malformed("there is no such wire type")),
         };
         Ok(Some(Field { number, payload }))
     }
 
+    #[inline]
     fn varint(&mut self) -> Option<u64> {
         let first = *self.bytes.get(self.pos)?;
         self.pos += 1;
@@ -98,17 +109,29 @@ impl<'a> Walk<'a> {
         None
     }
 
+    #[inline]
     fn fixed(&mut self, len: usize, wire_type: u8) -> Option<Payload> {
         self.pos = self.pos.checked_add(len).filter(|end| *end <= self.bytes.len())?;
         Some(Payload::Fixed(wire_type))
     }
 
+    #[inline]
     fn run(&mut self) -> Option<Payload> {
         let len = usize::try_from(self.varint()?).ok()?;
         let start = self.pos;
         self.pos = start.checked_add(len).filter(|end| *end <= self.bytes.len())?;
         Some(Payload::Bytes(start..self.pos))
     }
+}
+
+/// The name and the value of a map entry in its usual form: both there, in order, shorter than 128 bytes.
+#[inline]
+pub(super) fn usual_entry(bytes: &[u8], span: &Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
+    let [0x0a, name_len @ ..0x80, rest @ ..] = &bytes[span.clone()] else { return None };
+    let (_, rest) = rest.split_at_checked(usize::from(*name_len))?;
+    let [0x12, value_len @ ..0x80, value @ ..] = rest else { return None };
+    let name_end = span.start + 2 + usize::from(*name_len);
+    (value.len() == usize::from(*value_len)).then_some((span.start + 2..name_end, name_end + 2..span.end))
 }
 
 /// Tells text that is UTF-8, mostly by finding whole runs of ASCII ahead of it.
@@ -128,6 +151,7 @@ impl<'a> Utf8<'a> {
     }
 
     /// Whether the bytes of `span` are UTF-8.
+    #[inline]
     pub fn holds(&mut self, span: &Range<usize>) -> bool {
         if self.is_known_ascii(span) {
             return true;
@@ -136,6 +160,7 @@ impl<'a> Utf8<'a> {
         self.is_known_ascii(span) || simdutf8::basic::from_utf8(&self.bytes[span.clone()]).is_ok()
     }
 
+    #[inline]
     fn is_known_ascii(&self, span: &Range<usize>) -> bool {
         span.start >= self.ascii.start && span.end <= self.ascii.end
     }
@@ -151,7 +176,7 @@ impl<'a> Utf8<'a> {
 mod tests {
     use super::*;
 
-    fn walk(bytes: &[u8]) -> Result<Vec<Field>, Malformed> {
+    fn walk(bytes: &[u8]) -> Result<Vec<Field>, Box<Malformed>> {
         let mut walk = Walk::new(bytes, 0..bytes.len());
         std::iter::from_fn(|| walk.next().transpose()).collect()
     }
@@ -165,7 +190,8 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_named_by_field_and_wire_type() {
-        let cases: [(&[u8], Option<(u32, u8)>); 10] = [
+        type Case = (&'static [u8], Option<(u32, u8)>);
+        let cases: [Case; 10] = [
             (&[0x80], None),
             (&[0xff; 11], None),
             (&[0xff, 0xff, 0xff, 0xff, 0x1f, 0], None),
@@ -179,6 +205,24 @@ mod tests {
         ];
         for (bytes, field) in cases {
             assert_eq!(walk(bytes).expect_err("malformed").field, field, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn only_the_usual_form_of_an_entry_is_read_at_once() {
+        let entry = |bytes: &[u8]| usual_entry(bytes, &(0..bytes.len()));
+        assert_eq!(entry(b"\x0a\x01k\x12\x02vw"), Some((2..3, 5..7)));
+        assert_eq!(entry(b"\x0a\x00\x12\x00"), Some((2..2, 4..4)));
+        for odd in [
+            &b""[..],
+            b"\x0a",
+            b"\x0a\x01",
+            b"\x0a\x01k",
+            b"\x12\x01v\x0a\x01k",
+            b"\x0a\x01k\x12\x02v",
+            b"\x0a\x01k\x12\x00v",
+        ] {
+            assert_eq!(entry(odd), None, "{odd:x?}");
         }
     }
 
