@@ -48,7 +48,8 @@ pub(super) struct Recovered {
 }
 
 fn layout(config: &RuntimeConfig) -> String {
-    let scope = if config.scope.is_empty() { "no scope".to_owned() } else { format!("scope {}", config.scope.join(", ")) };
+    let scope =
+        if config.scope.is_empty() { "no scope".to_owned() } else { format!("scope {}", config.scope.join(", ")) };
     format!("{scope} in {} shards", config.shards)
 }
 

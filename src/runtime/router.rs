@@ -180,7 +180,12 @@ fn seat(batch: Batch, permit: OwnedSemaphorePermit, seats: Vec<mpsc::Permit<'_, 
             continue;
         }
         let (sender, reply) = oneshot::channel();
-        seat.send(Message::Events(Part { batch: batch.clone(), places: places.clone(), reply: sender, permit: permit.clone() }));
+        seat.send(Message::Events(Part {
+            batch: batch.clone(),
+            places: places.clone(),
+            reply: sender,
+            permit: permit.clone(),
+        }));
         parts.push(Promised { places, reply, kept: None });
     }
     Receipt { events, parts }

@@ -210,4 +210,3 @@ fn record(commit: &mut Commit, decision: Decision) {
     }
     commit.incidents.push(incident);
 }
-
