@@ -4,5 +4,6 @@
 
 mod doors;
 mod formats;
+mod scenarios;
 mod store;
 mod tidy;
