@@ -60,6 +60,7 @@ pub struct ApiState {
 /// The routes, ready to be merged into the listener's.
 pub fn routes(state: ApiState) -> Router {
     Router::new()
+        .route("/", get(operate::index))
         .route("/api/v1/incidents", get(incidents::list))
         .route("/api/v1/incidents/{id}", get(incidents::show))
         .route("/api/v1/sinks", get(sinks::list))

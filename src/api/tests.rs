@@ -246,6 +246,15 @@ async fn an_unknown_incident_is_a_404_problem() {
 }
 
 #[tokio::test]
+async fn who_looks_at_the_root_is_told_what_there_is() {
+    let (status, kind, body) = call(state(&[], vec![]), Method::GET, "/").await;
+    assert_eq!((status, kind.as_str()), (StatusCode::OK, "text/plain; charset=utf-8"));
+    for route in ["/api/v1/events", "/api/v2/alerts", "/api/v1/incidents/{id}", "/metrics", "/-/ready", "/-/reload"] {
+        assert!(body.contains(route), "{route}: {body}");
+    }
+}
+
+#[tokio::test]
 async fn health_readiness_and_metrics_follow_the_conventions() {
     let (status, _, body) = call(state(&[], vec![]), Method::GET, "/-/healthy").await;
     assert_eq!((status, body.trim()), (StatusCode::OK, "incidentd is healthy"));

@@ -14,6 +14,7 @@ mod sinks;
 pub mod terminal;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -110,6 +111,7 @@ pub struct ServerArgs {
 pub struct Failure {
     exit: u8,
     cause: String,
+    details: Vec<String>,
     remedy: Option<String>,
 }
 
@@ -169,6 +171,11 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     Ok(())
 }
 
+/// An address to listen on: names are not looked up, so that it is plain who can reach it.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:9095 or [::1]:9095".to_owned())
+}
+
 /// An empty variable is no token.
 fn filled(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("the token is empty".to_owned()) } else { Ok(text.trim().to_owned()) }
@@ -177,17 +184,23 @@ fn filled(text: &str) -> Result<String, String> {
 impl Failure {
     /// It ran and failed.
     pub fn failed(cause: impl Into<String>) -> Self {
-        Self { exit: 1, cause: cause.into(), remedy: None }
+        Self { exit: 1, cause: cause.into(), details: Vec::new(), remedy: None }
     }
 
     /// It was called wrongly, or its configuration is invalid.
     pub fn usage(cause: impl Into<String>) -> Self {
-        Self { exit: 2, cause: cause.into(), remedy: None }
+        Self { exit: 2, cause: cause.into(), details: Vec::new(), remedy: None }
     }
 
     /// It ran and failed, and has said so already.
     pub fn silent() -> Self {
         Self::failed("")
+    }
+
+    /// Adds what was found, each on a line of its own.
+    pub fn details(mut self, details: Vec<String>) -> Self {
+        self.details = details;
+        self
     }
 
     /// Adds what to do about it.
@@ -200,6 +213,7 @@ impl Failure {
         if !self.cause.is_empty() {
             eprintln!("incidentd: {}", escaped(&self.cause));
         }
+        self.details.iter().for_each(|detail| eprintln!("{}", escaped(detail)));
         if let Some(remedy) = &self.remedy {
             eprintln!("  {}", escaped(remedy));
         }
@@ -237,6 +251,9 @@ mod tests {
             "incidentd send --rate 0",
             "incidentd send --retry-for 5",
             "incidentd incidents list --limit 0",
+            "incidentd incidents list --status opn",
+            "incidentd incidents list --priority p1",
+            "incidentd run --listen localhost:9095",
             "incidentd incidents show",
             "incidentd schema",
             "incidentd run --listen here",

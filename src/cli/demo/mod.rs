@@ -47,7 +47,7 @@ It takes about 20 seconds, needs nothing and leaves nothing behind.";
 #[command(after_help = EXAMPLES)]
 pub struct DemoArgs {
     /// Where to listen [default: 127.0.0.1:9095, or a free port if that is taken].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = super::address)]
     listen: Option<SocketAddr>,
     /// End when the night is over, instead of staying up until Ctrl-C.
     #[arg(long)]

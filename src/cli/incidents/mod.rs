@@ -45,11 +45,11 @@ enum IncidentsCommand {
 struct ListArgs {
     #[command(flatten)]
     server: ServerArgs,
-    /// Only this status: open, acknowledged, resolved, closed.
-    #[arg(long)]
+    /// Only this status.
+    #[arg(long, value_parser = ["open", "acknowledged", "resolved", "closed"])]
     status: Option<String>,
-    /// Only this priority: P1 to P5.
-    #[arg(long)]
+    /// Only this priority.
+    #[arg(long, value_parser = ["P1", "P2", "P3", "P4", "P5"])]
     priority: Option<String>,
     /// Only incidents of this service.
     #[arg(long)]
