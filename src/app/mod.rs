@@ -164,7 +164,7 @@ impl App {
         shared.start_kafka().await.map_err(StartError::Failed)?;
         let (ready, ready_seen) = watch::channel(true);
         let routes = http::routes(intake.clone())
-            .merge(grpc::routes(intake, ready_seen))
+            .merge(grpc::routes(intake, ready_seen).await)
             .merge(api::routes(api_state(&shared, &runtime)));
         let server = tokio::spawn(listener.serve(with_fallbacks(routes), stopping.clone().cancelled_owned(), grace));
         let chores = tokio::spawn(housekeeping::run(shared.clone(), housekeeping::Views::of(&runtime)));

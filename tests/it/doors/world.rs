@@ -62,7 +62,7 @@ impl World {
 
     pub async fn open(&self) -> Doors {
         let (ready, is_ready) = watch::channel(true);
-        let router = http::routes(self.intake.clone()).merge(grpc::routes(self.intake.clone(), is_ready));
+        let router = http::routes(self.intake.clone()).merge(grpc::routes(self.intake.clone(), is_ready).await);
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.address();
         let stop = CancellationToken::new();
