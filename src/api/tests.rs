@@ -65,6 +65,9 @@ impl Reads for Shelf {
         let row = |doc: Arc<IncidentDoc>| (doc.opened_at, doc.id, serde_json::to_string(&doc).unwrap());
         Ok(model.list(query).into_iter().map(row).collect())
     }
+    fn incident_alerts(&self, _: IncidentId) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
     fn incident(&self, id: IncidentId) -> Result<Option<String>, StoreError> {
         let shelf = self.0.lock().unwrap();
         Ok(shelf.iter().find(|doc| doc.id == id).map(|doc| serde_json::to_string(doc).unwrap()))

@@ -21,6 +21,10 @@ use crate::rules::{Level, OnStale, Priority};
 /// The rule of a group whose rule is no longer configured.
 pub(super) const RETIRED: u32 = u32::MAX;
 
+/// Alerts of an incident that are remembered after they have cleared, until it is closed, and shown with it then. Beyond
+/// that, cleared ones are forgotten after the retention, and only counted.
+pub(super) const INCIDENT_ALERTS_KEPT: usize = 1_000;
+
 /// How many reasons an incident shows, newest kept.
 pub(super) const REASONS_MAX: usize = 16;
 

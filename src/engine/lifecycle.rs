@@ -11,7 +11,7 @@ use hashbrown::HashSet;
 use super::alert::{AlertState, Dirty};
 use super::correlate::Sighting;
 use super::decision::{Decision, Outcome, Reason, Verdict};
-use super::group::{Gathered, Incident, Phase, Policy, REASONS_MAX, RETIRED};
+use super::group::{Gathered, INCIDENT_ALERTS_KEPT, Incident, Phase, Policy, REASONS_MAX, RETIRED};
 use super::incident::{IncidentLink, IncidentStatus};
 use super::shard::Shard;
 use super::timers::Owner;
@@ -469,8 +469,12 @@ impl Shard {
         let Some(incident) = state.incident.as_deref() else { return };
         let (sequence, notify) = (incident.sequence, incident.policy.notify.clone());
         let incident = Arc::new(self.doc(state, incident));
+        let alerts = match action {
+            Action::Closed => self.incident_alerts(incident.id, INCIDENT_ALERTS_KEPT).unwrap_or_default().0,
+            _ => Vec::new(),
+        };
         self.mark_group(group, Dirty::Whole);
-        self.decisions.push(Decision { action, reason, sequence, at: now, detail, incident, notify });
+        self.decisions.push(Decision { action, reason, sequence, at: now, detail, incident, alerts, notify });
     }
 }
 

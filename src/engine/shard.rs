@@ -9,11 +9,11 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::EngineConfig;
-use super::alert::{Alert, AlertState, Alerts, Dirty, Register, Texts};
+use super::alert::{Alert, AlertState, Alerts, Dirty, Membership, Register, Texts};
 use super::correlate::Sighting;
 use super::decision::{Decision, Outcome, Reason, Verdict};
 use super::dedup::SeenIds;
-use super::group::{Groups, Targets};
+use super::group::{Groups, INCIDENT_ALERTS_KEPT, Targets};
 use super::incident::IncidentCounts;
 use super::interner::Interner;
 use super::slab::SLOTS_MAX;
@@ -372,9 +372,17 @@ impl Shard {
         let alert = &self.alerts.slots[slot];
         match alert.state {
             AlertState::Firing => self.clear(now, slot, AlertState::Stale),
-            state if alert.memberships.iter().any(|membership| membership.firing) => self.clear(now, slot, state),
+            state if alert.memberships.iter().any(|membership| self.is_needed(membership)) => {
+                self.clear(now, slot, state)
+            }
             _ => self.forget(slot),
         }
+    }
+
+    /// Whether an alert that has cleared must still be remembered: it holds its incident open, or is shown with it.
+    fn is_needed(&self, membership: &Membership) -> bool {
+        let members = self.groups.slots[membership.group].members.len();
+        membership.firing || (membership.linked && members <= INCIDENT_ALERTS_KEPT)
     }
 
     /// The alert has ended or gone stale: its groups may be all clear.

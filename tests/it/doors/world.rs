@@ -134,6 +134,9 @@ impl Reads for Forgetful {
         Ok(Vec::new())
     }
 
+    fn incident_alerts(&self, _: IncidentId) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
     fn incident(&self, _: IncidentId) -> Result<Option<String>, StoreError> {
         Ok(None)
     }
