@@ -1,4 +1,5 @@
 //! The integration tests, in one binary.
 
 mod formats;
+mod model;
 mod scenarios;
