@@ -4,10 +4,10 @@ use smallvec::SmallVec;
 
 use super::alert::{Alert, Dirty, Membership};
 use super::decision::{Outcome, Reason, Verdict};
-use super::group::{Group, Phase, RETIRED, Targets};
+use super::group::{Group, Opening, Phase, RETIRED, Targets};
 use super::interner::{Interner, Symbol};
 use super::shard::Shard;
-use super::window::{Entry, Span};
+use super::window::{Entry, Progress, Span};
 use crate::event::{Event, Kind, Severity, Status, Timestamp};
 use crate::identity::domain;
 use crate::rules::{MissingLabel, OpenWhen, Rule, Subject};
@@ -97,7 +97,9 @@ impl Shard {
             }
         }
         self.found_rules = found;
-        targets.extend(self.groups_of(slot).into_iter().filter(|group| self.groups.slots[*group].rule == RETIRED));
+        targets.extend(
+            self.groups_of(slot, |_| true).into_iter().filter(|group| self.groups.slots[*group].rule == RETIRED),
+        );
         self.leave_others(now, slot, &targets);
         for group in targets {
             best = better(best, self.observe(sighting, group));
@@ -109,20 +111,22 @@ impl Shard {
     /// A repeat that says nothing new: the groups are known.
     pub(super) fn repeat(&mut self, sighting: &Sighting<'_>) -> Verdict {
         let mut best = Verdict::new(Outcome::Duplicate, Reason::Repeat);
-        for group in self.groups_of(sighting.slot) {
+        // Of those that it is in without firing, its rules have let go.
+        for group in self.groups_of(sighting.slot, |membership| membership.firing) {
             best = better(best, self.observe(sighting, group));
         }
         best
     }
 
     /// The groups that an alert belongs to, in the order of the rules; of removed rules, those whose incident is live.
-    fn groups_of(&self, slot: u32) -> Targets {
+    fn groups_of(&self, slot: u32, chosen: impl Fn(&Membership) -> bool) -> Targets {
         let place = |group: &u32| (self.groups.slots[*group].rule, *group);
         let takes = |group: &u32| {
             let state = &self.groups.slots[*group];
             state.rule != RETIRED || state.phase == Phase::Live
         };
-        let groups = self.alerts.slots[slot].memberships.iter().map(|membership| membership.group);
+        let memberships = self.alerts.slots[slot].memberships.iter().filter(|membership| chosen(membership));
+        let groups = memberships.map(|membership| membership.group);
         let mut groups: Targets = groups.filter(takes).collect();
         groups.sort_unstable_by_key(place);
         groups
@@ -268,9 +272,10 @@ impl Shard {
         if need > 1 && sighting.at().plus(self.config.lateness) < newest {
             return verdict(Outcome::Stale, Reason::Late);
         }
-        let (have, first) = self.count(sighting, group, &rule);
+        let progress = self.count(sighting, group, &rule);
+        let have = progress.have;
         if have >= need {
-            return self.condition_met(sighting, group, first, have);
+            return self.condition_met(sighting, group, progress);
         }
         self.schedule_group(group);
         // Only where events are counted does a repeat bring the rule nearer to its condition.
@@ -278,12 +283,12 @@ impl Shard {
         verdict(if repeats { Outcome::Duplicate } else { Outcome::Pending }, Reason::Waiting { have, need })
     }
 
-    /// Counts an event towards the rule's condition: how much lies in the fullest window, and the first of it.
-    fn count(&mut self, sighting: &Sighting<'_>, group: u32, rule: &Rule) -> (u32, Entry) {
+    /// Counts an event towards the rule's condition.
+    fn count(&mut self, sighting: &Sighting<'_>, group: u32, rule: &Rule) -> Progress {
         let item = self.item(sighting, group, rule);
         let entry = Entry { at: sighting.at(), item, event: self.event_identity(sighting.event) };
         if need(rule) == 1 {
-            return (1, entry);
+            return Progress { have: 1, first: entry, since: entry.at.minus(rule.window), kept: false };
         }
         let state = &mut self.groups.slots[group];
         let progress = state.span.insert(entry, rule.window);
@@ -291,19 +296,20 @@ impl Shard {
         if progress.kept || pruned {
             self.mark_group(group, Dirty::Whole);
         }
-        (progress.have, progress.first)
+        progress
     }
 
     /// The rule's condition holds: opens, brings back, or holds the opening back.
-    fn condition_met(&mut self, sighting: &Sighting<'_>, group: u32, first: Entry, have: u32) -> Verdict {
+    fn condition_met(&mut self, sighting: &Sighting<'_>, group: u32, progress: Progress) -> Verdict {
         let now = sighting.now;
+        let Progress { have, first, since, .. } = progress;
         if self.groups.slots[group].phase == Phase::Resolved {
-            return self.reopen(now, group, first.at);
+            return self.reopen(now, group, since);
         }
         let Some(rule) = self.rules.rules.get(self.groups.slots[group].rule as usize) else {
             return Verdict::new(Outcome::Recorded, Reason::NoRule);
         };
-        let opening = (first.event, first.at, sighting.slot);
+        let opening = Opening { event: first.event, since, slot: sighting.slot };
         let need = need(rule);
         if rule.wait.is_zero() {
             return self.open(now, group, opening, Reason::ConditionMet { have, need });

@@ -89,6 +89,17 @@ pub(super) struct Incident {
     pub(super) policy: Policy,
 }
 
+/// How a rule's condition came to hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Opening {
+    /// The event that the incident is named after.
+    pub(super) event: u128,
+    /// When the window began in which the condition held.
+    pub(super) since: Timestamp,
+    /// The alert that met it; it may be forgotten while the opening is held back.
+    pub(super) slot: u32,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -102,8 +113,8 @@ pub(super) struct Group {
     pub(super) key: Box<[(Symbol, Option<Symbol>)]>,
     pub(super) phase: Phase,
     pub(super) span: Span,
-    /// The event that met the condition, while the opening is held back.
-    pub(super) opening: Option<(u128, Timestamp, u32)>,
+    /// While the opening is held back.
+    pub(super) opening: Option<Opening>,
     pub(super) members: Vec<u32>,
     /// Members that hold back all clear.
     pub(super) firing: u32,

@@ -11,7 +11,7 @@ use hashbrown::HashSet;
 use super::alert::{AlertState, Dirty};
 use super::correlate::Sighting;
 use super::decision::{Decision, Outcome, Reason, Verdict};
-use super::group::{Gathered, INCIDENT_ALERTS_KEPT, Incident, Phase, Policy, REASONS_MAX, RETIRED};
+use super::group::{Gathered, INCIDENT_ALERTS_KEPT, Incident, Opening, Phase, Policy, REASONS_MAX, RETIRED};
 use super::incident::{IncidentLink, IncidentStatus};
 use super::shard::Shard;
 use super::timers::Owner;
@@ -64,20 +64,14 @@ impl ClosedIds {
 }
 
 impl Shard {
-    /// Opens the group's incident. `opening` is the event that it is named after, and the alert that met the condition.
-    pub(super) fn open(
-        &mut self,
-        now: Timestamp,
-        group: u32,
-        opening: (u128, Timestamp, u32),
-        reason: Reason,
-    ) -> Verdict {
-        let (event, first_at, slot) = opening;
+    /// Opens the group's incident: it links what fires, and what was seen within the window of the condition.
+    pub(super) fn open(&mut self, now: Timestamp, group: u32, opening: Opening, reason: Reason) -> Verdict {
+        let Opening { event, since, slot } = opening;
         let Some(rule) = self.rules.rules.get(self.groups.slots[group].rule as usize).cloned() else {
             return Verdict::new(Outcome::Recorded, Reason::NoRule);
         };
         let id = self.incident_id(&rule, group, event);
-        self.dismiss(group, |membership, alert| membership.firing || alert.last_seen >= first_at);
+        self.dismiss(group, |membership, alert| membership.firing || alert.last_seen >= since);
         let incident = self.new_incident(now, id, &rule, group, slot);
         self.incidents.insert(id, group);
         let state = &mut self.groups.slots[group];
@@ -321,13 +315,13 @@ impl Shard {
         let firing = state.members.iter().copied();
         let firing = firing.filter(|slot| self.alerts.slots[*slot].state == AlertState::Firing);
         // The alert that met the condition names the incident; where it has cleared, the oldest that fires does.
-        let met_by = opening.map(|(_, _, slot)| slot);
+        let met_by = opening.map(|opening| opening.slot);
         let chosen = firing.min_by_key(|slot| {
             let alert = &self.alerts.slots[*slot];
             (Some(*slot) != met_by, alert.first_seen, alert.fingerprint)
         });
         let Some(rule) = self.rules.rules.get(state.rule as usize).cloned() else { return self.expire(group) };
-        let (Some((event, at, _)), Some(slot)) = (opening, chosen) else {
+        let (Some(opening), Some(slot)) = (opening, chosen) else {
             // Everything cleared while the rule waited: nobody needs to be told.
             state.span.clear();
             state.events_before = state.events;
@@ -335,7 +329,7 @@ impl Shard {
             return self.schedule_group(group);
         };
         let need = super::correlate::need(&rule);
-        self.open(now, group, (event, at, slot), Reason::ConditionMet { have: need, need });
+        self.open(now, group, Opening { slot, ..opening }, Reason::ConditionMet { have: need, need });
     }
 
     /// When a window without an incident goes away, unless something happens before. An event whose clock runs ahead
@@ -398,9 +392,9 @@ impl Shard {
         }
     }
 
-    /// The condition holds again within `reopen_within`; `first_at` is when the first event of it happened.
-    pub(super) fn reopen(&mut self, now: Timestamp, group: u32, first_at: Timestamp) -> Verdict {
-        self.dismiss(group, |membership, alert| membership.linked || membership.firing || alert.last_seen >= first_at);
+    /// The condition holds again within `reopen_within`; `since` is when its window began.
+    pub(super) fn reopen(&mut self, now: Timestamp, group: u32, since: Timestamp) -> Verdict {
+        self.dismiss(group, |membership, alert| membership.linked || membership.firing || alert.last_seen >= since);
         let state = &mut self.groups.slots[group];
         let Some(incident) = state.incident.as_deref_mut() else {
             return Verdict::new(Outcome::Recorded, Reason::NoRule);

@@ -37,6 +37,8 @@ pub(super) struct Progress {
     pub(super) have: u32,
     /// The earliest entry of that window.
     pub(super) first: Entry,
+    /// When that window begins.
+    pub(super) since: Timestamp,
     /// Whether the entry was kept; else others make it redundant.
     pub(super) kept: bool,
 }
@@ -49,20 +51,21 @@ impl Entry {
 
 impl Span {
     /// Adds an entry and says how many different items the fullest window that contains it holds.
+    ///
+    /// It looks at the window that ends with the entry and at those that end with a later one; a window that ends
+    /// earlier holds no more than the first of them.
     pub(super) fn insert(&mut self, entry: Entry, window: Duration) -> Progress {
         let kept = self.keep(entry, window);
-        let low = self.entries.partition_point(|other| other.at < entry.at.minus(window));
+        let mut start = self.entries.partition_point(|other| other.at < entry.at.minus(window));
+        let mut end = self.entries.partition_point(|other| other.at <= entry.at);
         let mut counts: HashMap<u64, u32> = HashMap::new();
-        let mut best = Progress { have: 1, first: entry, kept };
-        // Every run from `start` to `end` fits into one window together with `entry`, whether or not it was kept.
-        let mut start = low;
-        for end in low..self.entries.len() {
-            let newest = self.entries[end];
-            if newest.at > entry.at.plus(window) {
-                break;
-            }
+        self.entries[start..end].iter().for_each(|other| *counts.entry(other.item).or_default() += 1);
+        let (first, since) = (self.entries[start], entry.at.minus(window));
+        let mut best = Progress { have: counts.len() as u32, first, since, kept };
+        while let Some(newest) = self.entries.get(end).filter(|newest| newest.at <= entry.at.plus(window)) {
             *counts.entry(newest.item).or_default() += 1;
-            while self.entries[start].at < newest.at.minus(window) {
+            let since = newest.at.minus(window);
+            while self.entries[start].at < since {
                 let oldest = self.entries[start].item;
                 if let Some(count) = counts.get_mut(&oldest) {
                     *count -= 1;
@@ -72,10 +75,10 @@ impl Span {
                 }
                 start += 1;
             }
-            let first = self.entries[start];
             if counts.len() as u32 > best.have {
-                best = Progress { have: counts.len() as u32, first, kept };
+                best = Progress { have: counts.len() as u32, first: self.entries[start], since, kept };
             }
+            end += 1;
         }
         best
     }

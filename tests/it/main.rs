@@ -4,6 +4,7 @@
 
 mod doors;
 mod formats;
+mod model;
 mod scenarios;
 mod store;
 mod tidy;

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::codec::{Fault, Reader, Writer};
 use crate::engine::alert::{Alert, AlertState, Dirty, Membership, Register, Texts};
-use crate::engine::group::{Gathered, Group, Incident, Phase, Policy, RETIRED};
+use crate::engine::group::{Gathered, Group, Incident, Opening, Phase, Policy, RETIRED};
 use crate::engine::incident::{IncidentLink, IncidentStatus};
 use crate::engine::interner::{Interner, Symbol};
 use crate::engine::window::{Entry, Span};
@@ -196,10 +196,10 @@ pub(super) fn write_group(writer: &mut Writer, names: &Interner, slot: u32, grou
     writer.time(group.newest_event_at);
     writer.maybe_time(if let Phase::Waiting(until) = group.phase { Some(until) } else { None });
     writer.byte(u8::from(group.opening.is_some()));
-    if let Some((event, at, alert)) = group.opening {
+    if let Some(Opening { event, since, slot }) = group.opening {
         writer.wide(event);
-        writer.time(at);
-        writer.number(u64::from(alert));
+        writer.time(since);
+        writer.number(u64::from(slot));
     }
     writer.number(group.span.entries().len() as u64);
     for entry in group.span.entries() {
@@ -225,7 +225,11 @@ pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
     let (events_before, events_since) = (reader.tally()?, reader.tally()?);
     let (last_activity, newest_event_at) = (reader.time()?, reader.time()?);
     let waiting = reader.maybe_time()?;
-    let opening = if reader.flag()? { Some((reader.wide()?, reader.time()?, reader.small()?)) } else { None };
+    let opening = if reader.flag()? {
+        Some(Opening { event: reader.wide()?, since: reader.time()?, slot: reader.slot()? })
+    } else {
+        None
+    };
     let mut span = Span::default();
     for _ in 0..reader.count()? {
         let entry = Entry { at: reader.time()?, item: reader.fixed()?, event: reader.wide()? };
