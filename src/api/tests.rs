@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
@@ -112,6 +112,32 @@ fn state(live: &[Arc<IncidentDoc>], stored: Vec<Arc<IncidentDoc>>) -> ApiState {
         alerts: Arc::new(|id, _| Box::pin(async move { (id.0 == 1).then(|| (vec![alert()], 1)) })),
         ready: Arc::new(|| Err("the store does not take commits".to_owned())),
         reload: Arc::new(|| Box::pin(async { Err(vec!["rules.yaml:3:5: unknown key `grup_by`".to_owned()]) })),
+        sinks: Arc::new(OneSink),
+    }
+}
+
+/// One sink with three parked deliveries.
+struct OneSink;
+
+impl Sinks for OneSink {
+    fn status(&self) -> Vec<Value> {
+        vec![json!({ "sink": "ops", "parked": 3 })]
+    }
+    fn retry(self: Arc<Self>, sink: String) -> BoxFuture<'static, Option<usize>> {
+        Box::pin(async move { (sink == "ops").then_some(3) })
+    }
+}
+
+#[tokio::test]
+async fn parked_deliveries_are_shown_and_tried_again_by_sink() {
+    let (status, _, body) = call(state(&[], Vec::new()), Method::GET, "/api/v1/sinks").await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"sinks":[{"parked":3,"sink":"ops"}]}"#));
+    let (status, _, body) = call(state(&[], Vec::new()), Method::POST, "/api/v1/sinks/ops/retry").await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"retried":3}"#));
+    for (method, path) in [(Method::POST, "/api/v1/sinks/opps/retry"), (Method::GET, "/api/v1/sinks/opps/parked")] {
+        let (status, _, body) = call(state(&[], Vec::new()), method, path).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert!(body.contains("no sink is named opps"), "{body}");
     }
 }
 

@@ -10,6 +10,7 @@ mod demo;
 mod incidents;
 mod run;
 mod send;
+mod sinks;
 pub mod terminal;
 
 use std::future::Future;
@@ -27,7 +28,7 @@ const ABOUT: &str = "Turns a flood of monitoring events into the few incidents t
 
 const EXAMPLES: &str = "\
 Examples:
-  incidentd demo                              the first minute: a storm, played through the real daemon
+  incidentd demo                              the first minute: a storm through the real daemon
   incidentd run                               the daemon on embedded defaults, 127.0.0.1:9095
   incidentd check --strict incidentd.yaml     is this configuration right?
   incidentd send --shift-times storm.jsonl    push a recording, see what becomes of it
@@ -40,12 +41,13 @@ Exit codes: 0 done; 1 it ran and failed; 2 wrong usage or invalid configuration.
 #[command(name = "incidentd", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
     /// What is logged: error, warn, info, debug, trace, or directives such as `info,incidentd::store=debug`
-    /// [default: info for `run`, else warn].
+    /// [default: the configuration's for `run`, else warn].
     #[arg(long, global = true, value_name = "LEVEL", env = "INCIDENTD_LOG", help_heading = "Logs")]
     log_level: Option<String>,
     /// How logs are written, to stderr.
-    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t, help_heading = "Logs")]
-    log_format: telemetry::Format,
+    /// [default: the configuration's for `run`, else auto].
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, help_heading = "Logs")]
+    log_format: Option<telemetry::Format>,
     #[command(subcommand)]
     command: Command,
 }
@@ -68,6 +70,7 @@ enum Command {
     },
     Send(send::SendArgs),
     Incidents(incidents::IncidentsArgs),
+    Sinks(sinks::SinksArgs),
     /// Print a JSON Schema, for editors.
     #[command(after_help = "Example:\n  incidentd schema config > incidentd.schema.json")]
     Schema {
@@ -113,15 +116,14 @@ pub struct Failure {
 }
 
 impl Cli {
-    /// The filter of the log.
-    pub fn log_filter(&self) -> &str {
-        let default = if matches!(self.command, Command::Run(_)) { "info" } else { "warn" };
-        self.log_level.as_deref().filter(|level| !level.is_empty()).unwrap_or(default)
-    }
-
-    /// The format of the log.
-    pub fn log_format(&self) -> telemetry::Format {
-        self.log_format
+    /// How and what is logged: as the command line says, else as the configuration of `run` does.
+    pub fn log(&self) -> (telemetry::Format, String) {
+        let (format, level) = match &self.command {
+            Command::Run(args) => args.log(),
+            _ => (telemetry::Format::Auto, "warn"),
+        };
+        let given = self.log_level.as_deref().filter(|level| !level.is_empty());
+        (self.log_format.unwrap_or(format), given.unwrap_or(level).to_owned())
     }
 
     /// Runs the command and tells how it ended.
@@ -132,6 +134,7 @@ impl Cli {
             Command::Demo(args) => block_on(demo::demo(args)),
             Command::Send(args) => block_on(send::send(args)),
             Command::Incidents(args) => block_on(incidents::incidents(args)),
+            Command::Sinks(args) => block_on(sinks::sinks(args)),
             Command::Schema { of } => schema(of),
             Command::Completions { shell } => completions(shell),
         };
@@ -233,9 +236,9 @@ mod tests {
 
     #[test]
     fn only_the_daemon_logs_at_info_by_default() {
-        assert_eq!(parsed("incidentd run").unwrap().log_filter(), "info");
-        assert_eq!(parsed("incidentd demo").unwrap().log_filter(), "warn");
-        assert_eq!(parsed("incidentd send --log-level debug").unwrap().log_filter(), "debug");
+        assert_eq!(parsed("incidentd run").unwrap().log().1, "info");
+        assert_eq!(parsed("incidentd demo").unwrap().log().1, "warn");
+        assert_eq!(parsed("incidentd send --log-level debug").unwrap().log().1, "debug");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::alert::Dirty;
 use super::incident::{IncidentLink, IncidentStatus};
-use super::interner::Symbol;
+use super::interner::{Interner, Symbol};
 use super::slab::Slab;
 use super::window::Span;
 use crate::event::{Severity, Timestamp};
@@ -103,8 +103,10 @@ pub(super) struct Group {
     pub(super) members: Vec<u32>,
     /// Members that hold back all clear.
     pub(super) firing: u32,
-    /// Events counted since the window began.
+    /// Events counted since the group was made.
     pub(super) events: u64,
+    /// Those among them that earlier incidents stand for.
+    pub(super) events_before: u64,
     pub(super) last_activity: Timestamp,
     pub(super) newest_event_at: Timestamp,
     pub(super) timer_at: Timestamp,
@@ -112,6 +114,26 @@ pub(super) struct Group {
     pub(super) dirty: Dirty,
     /// Its counts are to be refreshed in the read model.
     pub(super) touched: bool,
+}
+
+impl Group {
+    /// Gives the texts back.
+    pub(super) fn release(self, names: &mut Interner) {
+        for (name, value) in self.key {
+            names.release(name);
+            value.into_iter().for_each(|value| names.release(value));
+        }
+    }
+}
+
+impl Gathered {
+    /// As words for the timeline; empty where nothing was gathered.
+    pub(super) fn news(&self) -> String {
+        let parts = [(self.linked, "linked"), (self.changed, "changed"), (self.cleared, "cleared")];
+        let parts = parts.iter().filter(|(count, _)| *count > 0);
+        let parts = parts.map(|(count, what)| format!("{count} alert{} {what}", if *count == 1 { "" } else { "s" }));
+        parts.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// All groups of a shard.
@@ -133,7 +155,8 @@ impl Groups {
         slot
     }
 
-    fn index(&mut self, slot: u32, key_hash: u128) {
+    /// Makes a group reachable by its key.
+    pub(super) fn index(&mut self, slot: u32, key_hash: u128) {
         let slots = &self.slots;
         self.by_key.insert_unique(key_hash as u64, slot, |slot| slots[*slot].key_hash as u64);
     }

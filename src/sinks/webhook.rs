@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -130,9 +129,7 @@ impl Config {
         }
         // The parser has turned every other spelling of an IPv4 address (0x7f.1, 2130706433) into the dotted one.
         let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        let names_itself = host == "localhost" || host.ends_with(".localhost");
-        let address = if names_itself { Ok(IpAddr::from([127, 0, 0, 1])) } else { host.parse() };
-        if let Ok(address) = address {
+        if let Ok(address) = host.parse() {
             check_literal(address, &self.allow_networks).map_err(|refused| refused.to_string())?;
         }
         Ok(url)

@@ -18,7 +18,7 @@ const CONNECTION: [&str; 9] =
     ["security.", "sasl.", "ssl.", "enable.ssl.", "socket.", "broker.", "reconnect.", "client.dns", "metadata."];
 
 /// One Kafka source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaSourceConfig {
     /// The name of the source in metrics, logs and stored positions. Renaming it starts afresh.
@@ -62,6 +62,23 @@ fn default_group_id() -> String {
 
 fn default_format() -> Format {
     Format::Event
+}
+
+/// Values under `client` may be secrets and are never shown.
+impl std::fmt::Debug for KafkaSourceConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, brokers, topics, group_id, format, dead_letter_topic, start, client } = self;
+        f.debug_struct("KafkaSourceConfig")
+            .field("name", name)
+            .field("brokers", brokers)
+            .field("topics", topics)
+            .field("group_id", group_id)
+            .field("format", format)
+            .field("dead_letter_topic", dead_letter_topic)
+            .field("start", start)
+            .field("client", &client.keys())
+            .finish()
+    }
 }
 
 impl KafkaSourceConfig {
