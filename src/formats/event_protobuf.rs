@@ -139,7 +139,10 @@ impl Reading<'_, '_, '_> {
             None => self.entry(parent, span)?,
         };
         if number == LINKS && value.is_empty() {
-            return Err(self.reject(Code::Missing, &[parent, b"href"], "a link needs an address".into()));
+            let place = if self.run.number == LINKS { self.intake.batch.pairs_since(self.run.mark).len() } else { 0 };
+            let place = place.to_string();
+            let message = "a link needs an address".into();
+            return Err(self.reject(Code::Missing, &[parent, place.as_bytes(), b"href"], message));
         }
         let name_text = self.text(&name, &[parent])?;
         let value = self.text(&value, &[parent, &self.bytes[name]])?;

@@ -24,6 +24,10 @@ pub const READ_MAX: Duration = Duration::from_secs(30);
 pub const BUDGET_BYTES: usize = 256 << 20;
 /// One permit of the budget.
 const PERMIT_BYTES: usize = 1 << 10;
+/// What is read and thrown away of a body that was refused: a client that is still sending when the connection is closed
+/// never sees the answer. Beyond this, or this long, it is closed all the same.
+const DISCARDED_BYTES_MAX: usize = 32 << 20;
+const DISCARD_MAX: Duration = Duration::from_secs(2);
 /// First allocation of a decompression.
 const INFLATE_START_BYTES: usize = 64 << 10;
 /// The largest window of zstd: 8 MiB, the most that RFC 9659 lets a `Content-Encoding` use.
@@ -151,7 +155,27 @@ pub fn encoding(headers: &HeaderMap) -> Result<Encoding, BodyError> {
 ///
 /// # Errors
 /// See [`BodyError`].
-pub async fn read(headers: &HeaderMap, body: Body, limits: &Limits, budget: &Budget) -> Result<ReadBody, BodyError> {
+pub async fn read(
+    headers: &HeaderMap,
+    mut body: Body,
+    limits: &Limits,
+    budget: &Budget,
+) -> Result<ReadBody, BodyError> {
+    let read = read_within(headers, &mut body, limits, budget).await;
+    // A client that asks before it sends is told before it sends.
+    let refused = matches!(read, Err(BodyError::TooLarge { .. } | BodyError::Encoding | BodyError::Busy));
+    if refused && !headers.contains_key(header::EXPECT) {
+        discard(body).await;
+    }
+    read
+}
+
+async fn read_within(
+    headers: &HeaderMap,
+    body: &mut Body,
+    limits: &Limits,
+    budget: &Budget,
+) -> Result<ReadBody, BodyError> {
     let encoding = encoding(headers)?;
     let limit = limits.body_bytes.as_usize();
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -174,7 +198,7 @@ pub async fn read(headers: &HeaderMap, body: Body, limits: &Limits, budget: &Bud
 }
 
 /// The body's frames as one run of bytes, without a copy when there is only one frame.
-async fn gather(mut body: Body, limit: usize, budget: &Budget, share: &mut Share) -> Result<Bytes, BodyError> {
+async fn gather(body: &mut Body, limit: usize, budget: &Budget, share: &mut Share) -> Result<Bytes, BodyError> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -195,6 +219,20 @@ async fn gather(mut body: Body, limit: usize, budget: &Budget, share: &mut Share
         rest.extend_from_slice(&data);
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+async fn discard(mut body: Body) {
+    let mut room = DISCARDED_BYTES_MAX;
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            room = room.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if room == 0 {
+                return;
+            }
+        }
+    };
+    // However it ends, the answer is next.
+    let _ = tokio::time::timeout(DISCARD_MAX, reading).await;
 }
 
 /// Decompresses; asks `reserve` before the memory held grows to a number of bytes, never beyond `cap`.
@@ -337,6 +375,19 @@ mod tests {
         assert_eq!(read_sent(&[("content-length", "1001")], Vec::new()).await, too_large);
         assert_eq!(read_sent(&[], vec![0; 1_001]).await, too_large);
         assert!(read_sent(&[], vec![0; 1_000]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_refused_body_is_read_to_its_end_so_that_the_answer_is_seen() {
+        let pieces = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = pieces.clone();
+        let stream = futures_util::stream::iter((0..100).map(move |_| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok::<_, std::io::Error>(Bytes::from_static(&[0; 100]))
+        }));
+        let read = read(&HeaderMap::new(), Body::from_stream(stream), &small(), &Budget::default()).await;
+        assert_eq!(read.unwrap_err(), BodyError::TooLarge { limit: 1_000 });
+        assert_eq!(pieces.load(std::sync::atomic::Ordering::Relaxed), 100);
     }
 
     #[tokio::test]

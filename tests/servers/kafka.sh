@@ -35,6 +35,8 @@ log.dirs=$dir/data
 auto.create.topics.enable=false
 num.partitions=4
 log.retention.ms=-1
+# Records beyond the limit of an event must get through, to be refused by the daemon.
+message.max.bytes=8388608
 
 # A broker of one, with few internal partitions.
 offsets.topic.num.partitions=4

@@ -202,7 +202,7 @@ fn more_events_than_allowed_refuse_the_request_and_take_nothing() {
 fn bytes_that_are_no_protobuf_of_ours_are_named_by_field() {
     let valid = proto::Event { source: "s".into(), ..proto::Event::default() }.encode_to_vec();
     let with = |bytes: &[u8]| [&valid, bytes].concat();
-    let cases: [(Vec<u8>, &str, &str); 13] = [
+    let cases: [(Vec<u8>, &str, &str); 14] = [
         (vec![], "E_EMPTY", ""),
         (with(&[0x1a, 1, b'x']), "E_SCHEMA", "field 3 wire type 2"),
         (with(&[0x08, 1]), "E_SCHEMA", "field 1 wire type 0"),
@@ -215,6 +215,7 @@ fn bytes_that_are_no_protobuf_of_ours_are_named_by_field() {
         (with(&[0x32, 2, 0xc3, 0x28]), "E_UTF8 /summary", "at byte 0"),
         (with(&[0x3a, 6, 0x0a, 1, b'a', 0x12, 1, 0xff]), "E_UTF8 /labels/a", "at byte 0"),
         (with(&[0x3a, 2, 0x08, 1]), "E_SCHEMA /labels", "field 1 wire type 0"),
+        (with(&[0x62, 3, 0x12, 1, b'h', 0x62, 0]), "E_MISSING /links/1/href", "an address"),
         (with(&[0x52, 6, 0x10, 0x80, 0x94, 0xeb, 0xdc, 0x03]), "E_TIME /occurred_at", "1000000000 ns"),
     ];
     for (input, expected, message) in cases {

@@ -1,0 +1,108 @@
+//! The daemon is killed at random moments, again and again, while events come in by gRPC and by Kafka at once.
+//!
+//! `load` sends and remembers, `oracle` compares what is there afterwards with what was sent: no event lost, none
+//! counted twice, one incident per service, each told exactly once and in order. `INCIDENTD_KILL_CYCLES` sets how often
+//! (default 50), `INCIDENTD_KILL_SEED` the moments (printed, so that a failure can be had again).
+
+mod load;
+mod oracle;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use incidentd::clock::Stopwatch;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::harness::{Broker, Daemon, Receiver, kafka, pass};
+use load::Load;
+
+const PARTITIONS: i32 = 4;
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+fn config(broker: &Broker, receiver: &Receiver, topic: &str) -> String {
+    format!(
+        "resolve_timeout: 1h\n\
+         rules:\n\
+         - {{ name: by-service, group_by: [service], window: 1h, resolve_after: 1s, update_interval: 1s }}\n\
+         sources:\n  kafka:\n  - {}\n\
+         sinks:\n- {}\n",
+        kafka::source(broker, "alerts", topic, "event", None),
+        receiver.sink("timeout: 2s, retry: { min: 50ms, max: 500ms }")
+    )
+}
+
+/// What the cycles took.
+#[derive(Default)]
+struct Figures {
+    recovery: Vec<Duration>,
+    /// Cycles in which events were read from Kafka before the kill.
+    with_kafka: u64,
+}
+
+async fn cycle(daemon: &mut Daemon, moments: &mut StdRng, load: &Load, figures: &mut Figures) {
+    load.next_cycle();
+    pass(Duration::from_millis(moments.random_range(50..=400))).await;
+    let metrics = daemon.metrics().await;
+    figures.with_kafka += u64::from(metrics.value("incidentd_events_received_total{source=\"alerts\"}") > 0.0);
+    daemon.kill9().await;
+    let recovery = Stopwatch::start();
+    daemon.restart().await;
+    figures.recovery.push(recovery.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn kills_at_random_lose_nothing_and_double_nothing() {
+    let (cycles, seed) = (setting("INCIDENTD_KILL_CYCLES", 50), setting("INCIDENTD_KILL_SEED", 1));
+    println!("kill loop: {cycles} cycles, seed {seed}");
+    let broker = Broker::shared();
+    broker.create_topics(&["kill-loop"], PARTITIONS).await;
+    let receiver = Receiver::start_signed().await;
+    let mut daemon = Daemon::start(&config(broker, &receiver, "kill-loop")).await;
+    let load = Arc::new(Load::new(seed));
+    let (watch, sending) = load::start(&load, &daemon.url(""), broker.producer(), "kill-loop");
+
+    let mut moments = StdRng::seed_from_u64(seed);
+    let mut figures = Figures::default();
+    let whole = Stopwatch::start();
+    for _ in 0..cycles {
+        cycle(&mut daemon, &mut moments, &load, &mut figures).await;
+    }
+    watch.send_replace(true);
+    sending.await.expect("everything was sent and answered");
+
+    let sent = load.sent();
+    let found = oracle::settled(&daemon, &sent).await;
+    oracle::compare(&found, &sent);
+    oracle::each_opened_once(&receiver, &found).await;
+
+    // The way out: everything resolves, and the kill comes while that is being told.
+    load::resolve_all(&mut daemon, &sent).await;
+    daemon.kill9().await;
+    daemon.restart().await;
+    oracle::each_resolved_once(&receiver, &found).await;
+    daemon.is_sound().await;
+
+    figures.recovery.sort();
+    let (median, worst) = (figures.recovery[figures.recovery.len() / 2], figures.recovery[figures.recovery.len() - 1]);
+    println!(
+        "kill loop: {} kills in {:.0} s ({} with Kafka flowing), {} events by gRPC ({} sent again), {} by Kafka, \
+         {} alerts, {} incidents, {} deliveries ({} repeated); lost 0, doubled 0; recovery median {} ms, worst {} ms",
+        cycles + 1,
+        whole.elapsed().as_secs_f64(),
+        figures.with_kafka,
+        load.by_grpc(),
+        load.sent_again(),
+        load.by_kafka(),
+        sent.values().map(std::collections::BTreeMap::len).sum::<usize>(),
+        sent.len(),
+        receiver.unique().len(),
+        receiver.arrivals().len() - receiver.unique().len(),
+        median.as_millis(),
+        worst.as_millis(),
+    );
+    assert!(figures.with_kafka * 4 > cycles, "Kafka flowed in only {} cycles", figures.with_kafka);
+}
