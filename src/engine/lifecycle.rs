@@ -81,7 +81,7 @@ impl Shard {
         state.span.clear();
         self.link_members(group);
         let have = self.groups.slots[group].members.len();
-        let detail = format!("opened by rule {}: {reason}; {have} alerts", rule.name);
+        let detail = format!("{reason}; {have} {}", if have == 1 { "alert" } else { "alerts" });
         self.emit(now, group, Action::Opened, reason, detail);
         Verdict::of(Outcome::Opened, reason, id)
     }
@@ -405,7 +405,7 @@ impl Shard {
         state.span.clear();
         let linked = self.link_members(group);
         self.raise(group, self.gravest(group));
-        let detail = format!("came back: {linked} alert{} linked anew", if linked == 1 { "" } else { "s" });
+        let detail = format!("came back: {linked} {} linked anew", if linked == 1 { "alert" } else { "alerts" });
         self.emit(now, group, Action::Reopened, Reason::Recurrence, detail);
         Verdict::of(Outcome::Opened, Reason::Recurrence, id)
     }
