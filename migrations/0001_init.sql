@@ -55,7 +55,8 @@ CREATE TABLE incidents (
     priority   TEXT NOT NULL,
     service    TEXT,
     rule       TEXT NOT NULL,
-    doc        TEXT NOT NULL -- the incident as JSON, as the API shows it
+    doc        TEXT NOT NULL, -- the incident as JSON, as the API shows it
+    alerts     TEXT           -- once it is closed: its alerts as a JSON array, at most 1,000
 ) STRICT;
 CREATE INDEX incidents_newest ON incidents (opened_at DESC, id DESC);
 CREATE INDEX incidents_unclosed ON incidents (opened_at DESC, id DESC) WHERE status <> 'closed';

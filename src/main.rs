@@ -8,7 +8,8 @@ use incidentd::telemetry;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = telemetry::init(cli.log_format(), cli.log_filter()) {
+    let (format, filter) = cli.log();
+    if let Err(error) = telemetry::init(format, &filter) {
         eprintln!("incidentd: {error}");
         return ExitCode::from(2);
     }

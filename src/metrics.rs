@@ -15,6 +15,11 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 pub const VERDICTS: [&str; 10] =
     ["opened", "linked", "updated", "resolved", "duplicate", "suppressed", "pending", "recorded", "stale", "rejected"];
 
+/// What happens to incidents, by the public names of the deliveries' actions.
+const TRANSITIONS: [&str; 8] =
+    ["opened", "updated", "linked", "escalated", "acknowledged", "resolved", "reopened", "closed"];
+const DELIVERY_RESULTS: [&str; 4] = ["delivered", "failed", "folded", "parked"];
+
 const SECONDS: [f64; 14] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 const COMMIT_EVENTS: [f64; 9] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0];
@@ -32,7 +37,7 @@ pub struct Metrics {
     in_flight_now: AtomicI64,
     in_flight: Gauge,
     process: Mutex<metrics_process::Collector>,
-    /// Received → decided.
+    /// Received → decided and durable, one sample a request and shard.
     pub decision_seconds: Histogram,
     /// One transaction, sync included.
     pub commit_seconds: Histogram,
@@ -40,6 +45,8 @@ pub struct Metrics {
     pub commit_events: Histogram,
     /// Commits that failed and were tried again.
     pub commit_failures: Counter,
+    /// 1 while commits succeed.
+    pub commit_healthy: Gauge,
     /// Journal bytes written.
     pub journal_bytes: Counter,
     /// 1 when the last reload was accepted.
@@ -52,6 +59,12 @@ pub struct Metrics {
     pub clamped: Counter,
     /// Producer ids dropped early because the dedup horizon was full.
     pub dedup_overflow: Counter,
+    /// Alerts that no rule wanted.
+    pub no_rule: Counter,
+    /// Alertmanager severities that the map does not know.
+    pub unknown_severities: Counter,
+    /// Events that lack a label which is configured as part of their identity.
+    pub key_labels_missing: Counter,
     /// Bytes of hot state, by estimate.
     pub state_bytes: Gauge,
 }
@@ -61,10 +74,6 @@ pub struct Metrics {
 pub enum Invariant {
     /// Received = verdicts + in flight.
     Conservation,
-    /// At most one open incident per rule and key.
-    OneOpenIncident,
-    /// What the engine wrote can be read back.
-    Journal,
 }
 
 impl Invariant {
@@ -72,8 +81,6 @@ impl Invariant {
     pub const fn as_str(self) -> &'static str {
         match self {
             Invariant::Conservation => "conservation",
-            Invariant::OneOpenIncident => "one_open_incident",
-            Invariant::Journal => "journal",
         }
     }
 }
@@ -94,9 +101,10 @@ impl Metrics {
         let histogram = |name| recorder.register_histogram(&Key::from_name(name), &METADATA);
         let plain = |name| counter(name, Vec::<Label>::new());
         let verdicts = VERDICTS.map(|verdict| counter("incidentd_events_total", vec![Label::new("verdict", verdict)]));
-        for invariant in [Invariant::Conservation, Invariant::OneOpenIncident, Invariant::Journal] {
-            counter("incidentd_invariant_violations_total", vec![Label::new("invariant", invariant.as_str())])
-                .absolute(0);
+        let violations = vec![Label::new("invariant", Invariant::Conservation.as_str())];
+        counter("incidentd_invariant_violations_total", violations).absolute(0);
+        for transition in TRANSITIONS {
+            counter("incidentd_incident_transitions_total", vec![Label::new("transition", transition)]).absolute(0);
         }
         let version = vec![Label::new("version", env!("CARGO_PKG_VERSION"))];
         recorder.register_gauge(&Key::from_parts("incidentd_build_info", version), &METADATA).set(1.0);
@@ -114,17 +122,31 @@ impl Metrics {
             commit_seconds: histogram("incidentd_commit_seconds"),
             commit_events: histogram("incidentd_commit_events"),
             commit_failures: plain("incidentd_commit_failures_total"),
+            commit_healthy: gauge("incidentd_commit_healthy"),
             journal_bytes: plain("incidentd_journal_bytes_total"),
             reload_successful: gauge("incidentd_config_last_reload_successful"),
             reload_timestamp: gauge("incidentd_config_last_reload_success_timestamp_seconds"),
             overloads: plain("incidentd_overload_refusals_total"),
             clamped: plain("incidentd_events_clamped_total"),
             dedup_overflow: plain("incidentd_dedup_overflow_total"),
+            no_rule: plain("incidentd_no_rule_total"),
+            unknown_severities: plain("incidentd_unknown_severity_total"),
+            key_labels_missing: plain("incidentd_key_label_missing_total"),
             state_bytes: gauge("incidentd_state_bytes"),
             recorder,
         };
         metrics.in_flight.set(0.0);
-        for counter in [&metrics.commit_failures, &metrics.overloads, &metrics.clamped, &metrics.dedup_overflow] {
+        metrics.commit_healthy.set(1.0);
+        for counter in [
+            &metrics.commit_failures,
+            &metrics.journal_bytes,
+            &metrics.overloads,
+            &metrics.clamped,
+            &metrics.dedup_overflow,
+            &metrics.no_rule,
+            &metrics.unknown_severities,
+            &metrics.key_labels_missing,
+        ] {
             counter.absolute(0);
         }
         Arc::new(metrics)
@@ -206,6 +228,23 @@ impl Metrics {
         self.counter("incidentd_incident_transitions_total", &[("transition", transition)]).increment(by);
     }
 
+    /// Counts alerts that a rule could not take, because a label of its `group_by` is missing.
+    pub fn label_missing(&self, rule: &str, by: u64) {
+        self.counter("incidentd_label_missing_total", &[("rule", rule)]).increment(by);
+    }
+
+    /// Shows every result of a sink's deliveries at zero, so that the first of them is seen as an increase.
+    pub fn sink_started(&self, sink: &str) {
+        DELIVERY_RESULTS.iter().for_each(|result| self.delivery(sink, result, 0));
+        self.set_breaker_open(sink, false);
+    }
+
+    /// Shows the counters of a Kafka source at zero, so that the first increase is seen as one.
+    pub fn kafka_source_started(&self, source: &str) {
+        self.dead_letters(source, 0);
+        self.kafka_gap(source, 0);
+    }
+
     /// Counts a delivery attempt's result: `delivered`, `failed`, `folded`, `parked`.
     pub fn delivery(&self, sink: &str, result: &'static str, by: u64) {
         self.counter("incidentd_deliveries_total", &[("sink", sink), ("result", result)]).increment(by);
@@ -240,18 +279,6 @@ impl Metrics {
     /// Counts records that a Kafka topic had dropped before they were read.
     pub fn kafka_gap(&self, source: &str, records: u64) {
         self.counter("incidentd_kafka_gap_records_total", &[("source", source)]).increment(records);
-    }
-
-    /// Counts Alertmanager severities that the map does not know.
-    pub fn unknown_severities(&self, by: u64) {
-        if by > 0 {
-            self.counter("incidentd_unknown_severity_total", &[]).increment(by);
-        }
-    }
-
-    /// Counts events that lack a label which is configured as part of their identity.
-    pub fn key_labels_missing(&self, by: u64) {
-        self.counter("incidentd_key_label_missing_total", &[]).increment(by);
     }
 
     /// Counts Kafka rebalances by kind: `assigned`, `revoked`, `lost`.
@@ -296,7 +323,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("incidentd_kafka_rebalances_total", "Rebalances of the Kafka consumer group seen"),
         ("incidentd_kafka_gap_records_total", "Records that a topic had dropped before they were read"),
         ("incidentd_key_label_missing_total", "Events that lack a label configured as part of their identity"),
-        ("incidentd_no_rule_total", "Events that no rule wanted"),
+        ("incidentd_no_rule_total", "Alerts that no rule wanted"),
         ("incidentd_label_missing_total", "Alerts that a rule could not take because a group_by label is missing"),
         ("incidentd_unknown_severity_total", "Alertmanager severities that the map does not know, taken as warning"),
     ];
@@ -314,7 +341,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("incidentd_commit_healthy", "1 while commits succeed"),
     ];
     const HISTOGRAMS: [(&str, &str); 4] = [
-        ("incidentd_decision_seconds", "From receipt to decision"),
+        ("incidentd_decision_seconds", "From receipt to durable decision, by request"),
         ("incidentd_commit_seconds", "One transaction, sync included"),
         ("incidentd_commit_events", "Events made durable by one transaction"),
         ("incidentd_delivery_seconds", "From decision to confirmation by the sink"),
@@ -344,5 +371,30 @@ impl DefaultDescribe for metrics_process::Collector {
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").field("conservation", &self.conservation()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_alerted_on_is_there_at_zero_before_it_first_happens() {
+        let metrics = Metrics::new();
+        metrics.sink_started("ops");
+        metrics.kafka_source_started("alerts");
+        let text = metrics.render();
+        for line in [
+            "incidentd_commit_healthy 1",
+            "incidentd_commit_failures_total 0",
+            r#"incidentd_invariant_violations_total{invariant="conservation"} 0"#,
+            r#"incidentd_incident_transitions_total{transition="opened"} 0"#,
+            r#"incidentd_deliveries_total{sink="ops",result="parked"} 0"#,
+            r#"incidentd_sink_breaker_open{sink="ops"} 0"#,
+            r#"incidentd_dead_letters_total{source="alerts"} 0"#,
+            r#"incidentd_kafka_gap_records_total{source="alerts"} 0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
     }
 }

@@ -1,6 +1,11 @@
 //! Generated code: the gRPC messages and client, the raw-bytes server, and the descriptors for reflection.
 
-#![expect(missing_docs, clippy::all, reason = "generated from proto/incidentd/v1/events.proto, documented there")]
+#![expect(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated from proto/incidentd/v1/events.proto, documented there"
+)]
 
 tonic::include_proto!("incidentd.v1");
 

@@ -64,9 +64,12 @@ pub(super) async fn show(State(state): State<ApiState>, Path(name): Path<String>
     let view = read
         .map_err(|error| Problem::internal("the reading broke off", &error))?
         .map_err(|error| Problem::internal("the store could not be read", &error))?;
-    let Some((mut fields, timeline)) = view else { return Err(unknown()) };
-    let (alerts, _) = (state.alerts)(id, ALERTS_MAX).await.unwrap_or_default();
-    let rendered = to_raw_value(&alerts).and_then(|alerts| Ok((alerts, to_raw_value(&timeline)?)));
+    let Some(View { mut fields, timeline, left_alerts }) = view else { return Err(unknown()) };
+    let rendered = match left_alerts {
+        Some(alerts) => RawValue::from_string(alerts),
+        None => to_raw_value(&(state.alerts)(id, ALERTS_MAX).await.unwrap_or_default().0),
+    };
+    let rendered = rendered.and_then(|alerts| Ok((alerts, to_raw_value(&timeline)?)));
     let (alerts, timeline) = rendered.map_err(|error| Problem::internal("the incident cannot be shown", &error))?;
     fields.rename("alerts", "alert_counts");
     fields.push("alerts", alerts);
@@ -74,16 +77,23 @@ pub(super) async fn show(State(state): State<ApiState>, Path(name): Path<String>
     Ok(Json(fields).into_response())
 }
 
-type StoredView = Option<(Fields, Vec<crate::store::TimelineEntry>)>;
+/// What the read model and the store know of an incident.
+struct View {
+    fields: Fields,
+    timeline: Vec<crate::store::TimelineEntry>,
+    /// Of a closed incident, which no shard knows any more: the alerts it left behind, as JSON.
+    left_alerts: Option<String>,
+}
 
-fn stored_view(read_model: &ReadModel, reads: &dyn Reads, id: IncidentId) -> Result<StoredView, StoreError> {
+fn stored_view(read_model: &ReadModel, reads: &dyn Reads, id: IncidentId) -> Result<Option<View>, StoreError> {
     let document = match read_model.get(id) {
         Some(doc) => Some(serde_json::to_string(&doc).map_err(|error| damaged(id, &error))?),
         None => reads.incident(id)?,
     };
     let Some(document) = document else { return Ok(None) };
     let fields: Fields = serde_json::from_str(&document).map_err(|error| damaged(id, &error))?;
-    Ok(Some((fields, reads.timeline(id, TIMELINE_MAX)?)))
+    let (timeline, left_alerts) = (reads.timeline(id, TIMELINE_MAX)?, reads.incident_alerts(id)?);
+    Ok(Some(View { fields, timeline, left_alerts }))
 }
 
 fn damaged(id: IncidentId, error: &serde_json::Error) -> StoreError {

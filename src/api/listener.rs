@@ -73,8 +73,8 @@ pub fn check_bind(address: SocketAddr, open_meant: bool) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "refusing to listen on {address}: anybody who reaches it could send events and operate incidents; \
-         configure auth.tokens, listen on 127.0.0.1, or say --insecure"
+        "refusing to listen on {address}: anybody who reaches it could send events and read incidents; \
+         listen on 127.0.0.1, or say --insecure if only those reach it who may"
     ))
 }
 

@@ -7,9 +7,11 @@ mod incidents;
 mod listener;
 mod operate;
 mod problem;
+mod sinks;
 
 pub use listener::{Listener, check_bind, with_fallbacks};
 pub use problem::{Problem, echo};
+pub use sinks::Sinks;
 
 use std::sync::Arc;
 
@@ -51,13 +53,19 @@ pub struct ApiState {
     pub ready: Readiness,
     /// Loads the configuration anew.
     pub reload: Reload,
+    /// How the sinks fare.
+    pub sinks: Arc<dyn Sinks>,
 }
 
 /// The routes, ready to be merged into the listener's.
 pub fn routes(state: ApiState) -> Router {
     Router::new()
+        .route("/", get(operate::index))
         .route("/api/v1/incidents", get(incidents::list))
         .route("/api/v1/incidents/{id}", get(incidents::show))
+        .route("/api/v1/sinks", get(sinks::list))
+        .route("/api/v1/sinks/{name}/parked", get(sinks::parked))
+        .route("/api/v1/sinks/{name}/retry", post(sinks::retry))
         .route("/metrics", get(operate::metrics))
         .route("/-/healthy", get(operate::healthy))
         .route("/-/ready", get(operate::ready))

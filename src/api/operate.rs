@@ -9,6 +9,27 @@ use super::{ApiState, Problem};
 
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+const INDEX: &str = concat!(
+    "incidentd ",
+    env!("CARGO_PKG_VERSION"),
+    "
+
+POST /api/v1/events           events as JSON, an array of them, or NDJSON
+POST /api/v2/alerts           alerts as Prometheus sends them to an Alertmanager
+     incidentd.v1.EventService over gRPC, on this port, with reflection
+GET  /api/v1/incidents        incidents, newest first
+GET  /api/v1/incidents/{id}   one incident with its alerts and timeline
+GET  /metrics                 for Prometheus
+GET  /-/healthy, /-/ready     for whoever looks after the process
+POST /-/reload                loads the configuration anew
+"
+);
+
+/// `GET /`: what there is, for somebody who looks here first.
+pub(super) async fn index() -> &'static str {
+    INDEX
+}
+
 /// `GET /metrics`.
 pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
     let rendered = tokio::task::spawn_blocking(move || state.metrics.render()).await;
@@ -36,7 +57,7 @@ pub(super) async fn reload(State(state): State<ApiState>) -> Response {
     match (state.reload)().await {
         Ok(done) => format!("{done}\n").into_response(),
         Err(problems) => {
-            let detail = "the configuration is invalid; the one before stays in force";
+            let detail = "the configuration was not reloaded; see the problems";
             Problem::new(StatusCode::BAD_REQUEST, "invalid_configuration", detail)
                 .with("problems", json!(problems))
                 .into_response()

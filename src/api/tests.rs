@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
@@ -65,6 +65,9 @@ impl Reads for Shelf {
         let row = |doc: Arc<IncidentDoc>| (doc.opened_at, doc.id, serde_json::to_string(&doc).unwrap());
         Ok(model.list(query).into_iter().map(row).collect())
     }
+    fn incident_alerts(&self, _: IncidentId) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
     fn incident(&self, id: IncidentId) -> Result<Option<String>, StoreError> {
         let shelf = self.0.lock().unwrap();
         Ok(shelf.iter().find(|doc| doc.id == id).map(|doc| serde_json::to_string(doc).unwrap()))
@@ -112,6 +115,32 @@ fn state(live: &[Arc<IncidentDoc>], stored: Vec<Arc<IncidentDoc>>) -> ApiState {
         alerts: Arc::new(|id, _| Box::pin(async move { (id.0 == 1).then(|| (vec![alert()], 1)) })),
         ready: Arc::new(|| Err("the store does not take commits".to_owned())),
         reload: Arc::new(|| Box::pin(async { Err(vec!["rules.yaml:3:5: unknown key `grup_by`".to_owned()]) })),
+        sinks: Arc::new(OneSink),
+    }
+}
+
+/// One sink with three parked deliveries.
+struct OneSink;
+
+impl Sinks for OneSink {
+    fn status(&self) -> Vec<Value> {
+        vec![json!({ "sink": "ops", "parked": 3 })]
+    }
+    fn retry(self: Arc<Self>, sink: String) -> BoxFuture<'static, Option<usize>> {
+        Box::pin(async move { (sink == "ops").then_some(3) })
+    }
+}
+
+#[tokio::test]
+async fn parked_deliveries_are_shown_and_tried_again_by_sink() {
+    let (status, _, body) = call(state(&[], Vec::new()), Method::GET, "/api/v1/sinks").await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"sinks":[{"parked":3,"sink":"ops"}]}"#));
+    let (status, _, body) = call(state(&[], Vec::new()), Method::POST, "/api/v1/sinks/ops/retry").await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"retried":3}"#));
+    for (method, path) in [(Method::POST, "/api/v1/sinks/opps/retry"), (Method::GET, "/api/v1/sinks/opps/parked")] {
+        let (status, _, body) = call(state(&[], Vec::new()), method, path).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert!(body.contains("no sink is named opps"), "{body}");
     }
 }
 
@@ -216,6 +245,15 @@ async fn an_unknown_incident_is_a_404_problem() {
         let (status, kind, body) = call(state(&[], vec![]), Method::GET, &format!("/api/v1/incidents/{id}")).await;
         assert_eq!((status, kind.as_str()), (StatusCode::NOT_FOUND, "application/problem+json"));
         assert!(body.contains("unknown_incident") && body.len() < 300, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn who_looks_at_the_root_is_told_what_there_is() {
+    let (status, kind, body) = call(state(&[], vec![]), Method::GET, "/").await;
+    assert_eq!((status, kind.as_str()), (StatusCode::OK, "text/plain; charset=utf-8"));
+    for route in ["/api/v1/events", "/api/v2/alerts", "/api/v1/incidents/{id}", "/metrics", "/-/ready", "/-/reload"] {
+        assert!(body.contains(route), "{route}: {body}");
     }
 }
 

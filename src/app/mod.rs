@@ -168,7 +168,7 @@ impl App {
         shared.start_kafka().await.map_err(StartError::Failed)?;
         let (ready, ready_seen) = watch::channel(true);
         let routes = http::routes(intake.clone())
-            .merge(grpc::routes(intake, ready_seen))
+            .merge(grpc::routes(intake, ready_seen).await)
             .merge(api::routes(api_state(&shared, &runtime)));
         let server = tokio::spawn(listener.serve(with_fallbacks(routes), stopping.clone().cancelled_owned(), grace));
         let chores = tokio::spawn(housekeeping::run(shared.clone(), housekeeping::Views::of(&runtime)));
@@ -270,7 +270,10 @@ fn load(source: &Source, overrides: &Overrides) -> Result<Config, Vec<Diagnostic
     Ok(config)
 }
 
-fn build_sinks(config: &Config, clock: &Clock) -> Result<Vec<(SinkConfig, Arc<dyn Sink>)>, String> {
+/// A sink and what it was built from.
+type BuiltSink = (SinkConfig, Arc<dyn Sink>);
+
+fn build_sinks(config: &Config, clock: &Clock) -> Result<Vec<BuiltSink>, String> {
     let build = |sink: &SinkConfig| {
         let built = sinks::build(sink, clock).map_err(|error| format!("sink {}: {error}", sink.name))?;
         Ok((sink.clone(), built))
@@ -319,6 +322,20 @@ fn api_state(shared: &Arc<Shared>, runtime: &Runtime) -> ApiState {
             let shared = reloading.clone();
             Box::pin(async move { shared.reload().await })
         }),
+        sinks: Arc::new(OutboxDoor(shared.outbox.clone())),
+    }
+}
+
+/// The API's way to the outbox.
+struct OutboxDoor(Arc<Outbox>);
+
+impl api::Sinks for OutboxDoor {
+    fn status(&self) -> Vec<serde_json::Value> {
+        self.0.status().into_iter().map(|sink| serde_json::json!(sink)).collect()
+    }
+
+    fn retry(self: Arc<Self>, sink: String) -> BoxFuture<'static, Option<usize>> {
+        Box::pin(async move { self.0.retry_parked(&sink).await })
     }
 }
 

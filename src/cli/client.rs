@@ -16,6 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
+    url: String,
     base: Url,
     token: Option<String>,
 }
@@ -35,7 +36,7 @@ impl Client {
         let http =
             reqwest::Client::builder().timeout(TIMEOUT).user_agent(concat!("incidentd/", env!("CARGO_PKG_VERSION")));
         let http = http.build().map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
-        Ok(Self { http, base: base.ok_or_else(usage)?, token: server.token.clone() })
+        Ok(Self { http, url: server.url.clone(), base: base.ok_or_else(usage)?, token: server.token.clone() })
     }
 
     /// Reads a path below the URL. The body, or `None` where there is no such thing.
@@ -43,14 +44,30 @@ impl Client {
     /// # Errors
     /// When the daemon cannot be reached or refuses.
     pub async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Option<String>, Failure> {
+        let mut url = self.at(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.call(self.http.get(url)).await
+    }
+
+    /// Posts nothing to a path below the URL. The answer's body, or `None` where there is no such thing.
+    ///
+    /// # Errors
+    /// When the daemon cannot be reached or refuses.
+    pub async fn post(&self, path: &[&str]) -> Result<Option<String>, Failure> {
+        self.call(self.http.post(self.at(path))).await
+    }
+
+    fn at(&self, path: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let mut request = self.http.get(url);
+        url
+    }
+
+    async fn call(&self, mut request: reqwest::RequestBuilder) -> Result<Option<String>, Failure> {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -66,7 +83,7 @@ impl Client {
 
     /// What could not be understood of an answer.
     pub fn unclear(&self, error: &dyn std::fmt::Display) -> Failure {
-        let cause = format!("{} answers with something else than incidents: {error}", self.base);
+        let cause = format!("{} answers with something else than incidents: {error}", self.url);
         Failure::failed(cause).remedy("check that --url names an incidentd of this version")
     }
 
@@ -75,7 +92,7 @@ impl Client {
         while let Some(source) = deepest.source() {
             deepest = source;
         }
-        Failure::failed(format!("cannot reach {}: {deepest}", self.base))
+        Failure::failed(format!("cannot reach {}: {deepest}", self.url))
             .remedy("start the daemon with `incidentd run`, or name another one with --url")
     }
 
@@ -83,7 +100,7 @@ impl Client {
         let problem: Value = serde_json::from_str(body).unwrap_or_default();
         let said =
             problem["detail"].as_str().or(problem["title"].as_str()).map_or_else(|| status.to_string(), str::to_owned);
-        let failure = Failure::failed(format!("{} refused: {said}", self.base));
+        let failure = Failure::failed(format!("{} refused: {said}", self.url));
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 failure.remedy("give a token of scope `read` with --token or INCIDENTD_TOKEN")

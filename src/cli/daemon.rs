@@ -40,7 +40,9 @@ impl Daemon {
         let overrides = Overrides { data_dir, listen, insecure };
         let started = App::start(source, overrides, Clock::system()).await;
         let app = started.map_err(|error| match error {
-            StartError::Config(_) | StartError::Usage(_) => Failure::usage(error.to_string()),
+            StartError::Config(problems) => Failure::usage("the configuration cannot be used")
+                .details(problems.iter().map(ToString::to_string).collect()),
+            StartError::Usage(message) => Failure::usage(message),
             StartError::Failed(cause) => Failure::failed(cause),
         })?;
         Ok(Self { app })

@@ -10,9 +10,11 @@ mod demo;
 mod incidents;
 mod run;
 mod send;
+mod sinks;
 pub mod terminal;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -26,7 +28,7 @@ const ABOUT: &str = "Turns a flood of monitoring events into the few incidents t
 
 const EXAMPLES: &str = "\
 Examples:
-  incidentd demo                              the first minute: a storm, played through the real daemon
+  incidentd demo                              the first minute: a storm through the real daemon
   incidentd run                               the daemon on embedded defaults, 127.0.0.1:9095
   incidentd check --strict incidentd.yaml     is this configuration right?
   incidentd send --shift-times storm.jsonl    push a recording, see what becomes of it
@@ -39,12 +41,13 @@ Exit codes: 0 done; 1 it ran and failed; 2 wrong usage or invalid configuration.
 #[command(name = "incidentd", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
     /// What is logged: error, warn, info, debug, trace, or directives such as `info,incidentd::store=debug`
-    /// [default: info for `run`, else warn].
+    /// [default: the configuration's for `run`, else warn].
     #[arg(long, global = true, value_name = "LEVEL", env = "INCIDENTD_LOG", help_heading = "Logs")]
     log_level: Option<String>,
     /// How logs are written, to stderr.
-    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t, help_heading = "Logs")]
-    log_format: telemetry::Format,
+    /// [default: the configuration's for `run`, else auto].
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, help_heading = "Logs")]
+    log_format: Option<telemetry::Format>,
     #[command(subcommand)]
     command: Command,
 }
@@ -67,6 +70,7 @@ enum Command {
     },
     Send(send::SendArgs),
     Incidents(incidents::IncidentsArgs),
+    Sinks(sinks::SinksArgs),
     /// Print a JSON Schema, for editors.
     #[command(after_help = "Example:\n  incidentd schema config > incidentd.schema.json")]
     Schema {
@@ -107,19 +111,19 @@ pub struct ServerArgs {
 pub struct Failure {
     exit: u8,
     cause: String,
+    details: Vec<String>,
     remedy: Option<String>,
 }
 
 impl Cli {
-    /// The filter of the log.
-    pub fn log_filter(&self) -> &str {
-        let default = if matches!(self.command, Command::Run(_)) { "info" } else { "warn" };
-        self.log_level.as_deref().filter(|level| !level.is_empty()).unwrap_or(default)
-    }
-
-    /// The format of the log.
-    pub fn log_format(&self) -> telemetry::Format {
-        self.log_format
+    /// How and what is logged: as the command line says, else as the configuration of `run` does.
+    pub fn log(&self) -> (telemetry::Format, String) {
+        let (format, level) = match &self.command {
+            Command::Run(args) => args.log(),
+            _ => (telemetry::Format::Auto, "warn"),
+        };
+        let given = self.log_level.as_deref().filter(|level| !level.is_empty());
+        (self.log_format.unwrap_or(format), given.unwrap_or(level).to_owned())
     }
 
     /// Runs the command and tells how it ended.
@@ -130,6 +134,7 @@ impl Cli {
             Command::Demo(args) => block_on(demo::demo(args)),
             Command::Send(args) => block_on(send::send(args)),
             Command::Incidents(args) => block_on(incidents::incidents(args)),
+            Command::Sinks(args) => block_on(sinks::sinks(args)),
             Command::Schema { of } => schema(of),
             Command::Completions { shell } => completions(shell),
         };
@@ -166,6 +171,11 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     Ok(())
 }
 
+/// An address to listen on: names are not looked up, so that it is plain who can reach it.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:9095 or [::1]:9095".to_owned())
+}
+
 /// An empty variable is no token.
 fn filled(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("the token is empty".to_owned()) } else { Ok(text.trim().to_owned()) }
@@ -174,17 +184,23 @@ fn filled(text: &str) -> Result<String, String> {
 impl Failure {
     /// It ran and failed.
     pub fn failed(cause: impl Into<String>) -> Self {
-        Self { exit: 1, cause: cause.into(), remedy: None }
+        Self { exit: 1, cause: cause.into(), details: Vec::new(), remedy: None }
     }
 
     /// It was called wrongly, or its configuration is invalid.
     pub fn usage(cause: impl Into<String>) -> Self {
-        Self { exit: 2, cause: cause.into(), remedy: None }
+        Self { exit: 2, cause: cause.into(), details: Vec::new(), remedy: None }
     }
 
     /// It ran and failed, and has said so already.
     pub fn silent() -> Self {
         Self::failed("")
+    }
+
+    /// Adds what was found, each on a line of its own.
+    pub fn details(mut self, details: Vec<String>) -> Self {
+        self.details = details;
+        self
     }
 
     /// Adds what to do about it.
@@ -197,6 +213,7 @@ impl Failure {
         if !self.cause.is_empty() {
             eprintln!("incidentd: {}", escaped(&self.cause));
         }
+        self.details.iter().for_each(|detail| eprintln!("{}", escaped(detail)));
         if let Some(remedy) = &self.remedy {
             eprintln!("  {}", escaped(remedy));
         }
@@ -219,9 +236,9 @@ mod tests {
 
     #[test]
     fn only_the_daemon_logs_at_info_by_default() {
-        assert_eq!(parsed("incidentd run").unwrap().log_filter(), "info");
-        assert_eq!(parsed("incidentd demo").unwrap().log_filter(), "warn");
-        assert_eq!(parsed("incidentd send --log-level debug").unwrap().log_filter(), "debug");
+        assert_eq!(parsed("incidentd run").unwrap().log().1, "info");
+        assert_eq!(parsed("incidentd demo").unwrap().log().1, "warn");
+        assert_eq!(parsed("incidentd send --log-level debug").unwrap().log().1, "debug");
     }
 
     #[test]
@@ -234,6 +251,9 @@ mod tests {
             "incidentd send --rate 0",
             "incidentd send --retry-for 5",
             "incidentd incidents list --limit 0",
+            "incidentd incidents list --status opn",
+            "incidentd incidents list --priority p1",
+            "incidentd run --listen localhost:9095",
             "incidentd incidents show",
             "incidentd schema",
             "incidentd run --listen here",

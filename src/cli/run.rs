@@ -9,6 +9,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
 use super::daemon::{Daemon, DaemonOptions};
+use crate::config::{Config, LogFormat};
+use crate::telemetry;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,11 +33,25 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Where to listen; goes before the file's `listen`.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = super::address)]
     listen: Option<SocketAddr>,
     /// Listen beyond loopback although no authentication is configured.
     #[arg(long)]
     insecure: bool,
+}
+
+impl RunArgs {
+    /// How and what the configuration wants logged; the default where it cannot be read, which `run` then says.
+    pub(super) fn log(&self) -> (telemetry::Format, &'static str) {
+        let loaded = self.config.as_deref().and_then(|path| Config::load(path).ok());
+        let log = loaded.map(|loaded| loaded.config.log).unwrap_or_default();
+        let format = match log.format {
+            LogFormat::Auto => telemetry::Format::Auto,
+            LogFormat::Text => telemetry::Format::Text,
+            LogFormat::Json => telemetry::Format::Json,
+        };
+        (format, log.level.as_str())
+    }
 }
 
 /// Runs the command.

@@ -1,36 +1,14 @@
 //! What is wrong in Kafka sources and sinks: names, loops, and client settings that would break a promise.
 
-use std::collections::BTreeMap;
-
 use super::Config;
 use crate::ingest::kafka::KafkaSourceConfig;
 use crate::rules::{Problem, check_name};
 use crate::sinks;
 
-const DURABLE: &str = "an event is acknowledged only once its effects are on disk";
 const EXACT: &str = "each record counts once, wherever the daemon was stopped";
 const SOURCES_MAX: usize = 100;
 const SOURCE_TOPICS_MAX: usize = 1_000;
 const BROKERS_MAX: usize = 100;
-
-/// Settings of a consumer that are refused: the value that is not (if any), and the promise or the key to use.
-const CONSUMER: &[(&str, Option<&str>, Refused)] = &[
-    ("enable.auto.commit", Some("false"), Refused::Promise(DURABLE)),
-    ("enable.auto.offset.store", Some("false"), Refused::Promise(DURABLE)),
-    ("auto.commit.enable", Some("false"), Refused::Promise(DURABLE)),
-    ("auto.commit.interval.ms", None, Refused::Promise(DURABLE)),
-    ("auto.offset.reset", None, Refused::Use("start")),
-    ("isolation.level", Some("read_committed"), Refused::Promise("records of aborted transactions never count")),
-    ("enable.partition.eof", None, Refused::Promise(EXACT)),
-    ("group.id", None, Refused::Use("group_id")),
-    ("bootstrap.servers", None, Refused::Use("brokers")),
-    ("metadata.broker.list", None, Refused::Use("brokers")),
-];
-
-enum Refused {
-    Promise(&'static str),
-    Use(&'static str),
-}
 
 /// All problems of Kafka sources and sinks.
 pub(super) fn check(config: &Config) -> Vec<Problem> {
@@ -69,7 +47,8 @@ fn check_source(root: &str, source: &KafkaSourceConfig, problems: &mut Vec<Probl
         error("group_id", "a consumer group has a name".to_owned());
     }
     brokers(root, &source.brokers, problems);
-    settings(root, &source.client, CONSUMER, problems);
+    let own = source.problems().into_iter().filter(|(path, _)| path.starts_with("client"));
+    problems.extend(own.map(|(path, message)| Problem::error(format!("{root}.{path}"), message)));
     let mut error = |field: &str, message: String| problems.push(Problem::error(format!("{root}.{field}"), message));
     if source.topics.is_empty() || source.topics.len() > SOURCE_TOPICS_MAX {
         return error("topics", format!("a source has 1 to {SOURCE_TOPICS_MAX} topics, not {}", source.topics.len()));
@@ -148,25 +127,5 @@ fn topic(path: &str, topic: &str, problems: &mut Vec<Problem>) {
     if topic.is_empty() || topic.len() > 249 || topic == "." || topic == ".." || !topic.bytes().all(plain) {
         let message = format!("a topic has up to 249 letters, digits, '.', '_' and '-', so it cannot be {topic:?}");
         problems.push(Problem::error(path, message));
-    }
-}
-
-fn settings(
-    root: &str,
-    given: &BTreeMap<String, String>,
-    refused: &[(&str, Option<&str>, Refused)],
-    problems: &mut Vec<Problem>,
-) {
-    for (name, allowed, why) in refused {
-        let Some(value) = given.get(*name) else { continue };
-        let all_replicas = *allowed == Some("all") && value == "-1";
-        if *allowed == Some(value.as_str()) || all_replicas {
-            continue;
-        }
-        let message = match why {
-            Refused::Promise(promise) => format!("E_UNSAFE_OVERRIDE: `{name}` would break the promise that {promise}"),
-            Refused::Use(key) => format!("E_UNSAFE_OVERRIDE: `{name}` is set by `{key}`"),
-        };
-        problems.push(Problem::error(format!("{root}.client[\"{name}\"]"), message));
     }
 }

@@ -158,6 +158,19 @@ pub enum LogLevel {
     Trace,
 }
 
+impl LogLevel {
+    /// The public name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}
+
 /// A valid configuration, and what is unwise about it.
 #[derive(Clone, Debug)]
 pub struct Loaded {

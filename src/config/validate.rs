@@ -156,6 +156,7 @@ fn check_sinks(sinks: &[SinkConfig], problems: &mut Vec<Problem>) {
             problems.push(Problem::error(format!("{root}.name"), message));
         }
         for (path, message) in sink.problems().into_iter().filter(|(path, _)| path != "name") {
+            let message = if message.starts_with("E_") { message } else { format!("{path}: {message}") };
             problems.push(Problem::error(format!("{root}.{path}"), message));
         }
     }

@@ -47,8 +47,8 @@ pub(super) struct Membership {
     pub(super) linked: bool,
 }
 
-/// The last word on the alert's status: the greatest (event time, firing before resolved, event) wins, whatever the
-/// order of arrival.
+/// The last word on the alert: the greatest (event time, firing before resolved, event id) wins, whatever the order of
+/// arrival. Where all of it is equal, as in repeats that keep their time and have no id, the last to arrive wins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Register {
     pub(super) at: Timestamp,
@@ -59,9 +59,7 @@ pub(super) struct Register {
 impl Register {
     pub(super) fn of(event: &Event) -> Self {
         let at = event.occurred_at.unwrap_or_default();
-        // Two different events of one instant are told apart by id, else by content; equal ones need not be.
-        let tie = if event.key.0 != 0 { event.key.0 as u64 } else { event.content };
-        Self { at, status: event.status, event: tie }
+        Self { at, status: event.status, event: event.key.0 as u64 }
     }
 }
 
@@ -109,8 +107,13 @@ impl Texts {
     }
 
     pub(super) fn label<'a>(&self, names: &'a Interner, name: &str) -> Option<&'a str> {
+        Some(names.text(self.value(names, name)?))
+    }
+
+    /// The value of a label as a symbol.
+    pub(super) fn value(&self, names: &Interner, name: &str) -> Option<Symbol> {
         let (_, value) = self.labels.iter().find(|(label, _)| names.text(*label) == name)?;
-        Some(names.text(*value))
+        Some(*value)
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::delivery::Action;
-use crate::engine::incident::IncidentDoc;
+use crate::engine::incident::{AlertDoc, IncidentDoc};
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
 
@@ -238,6 +238,8 @@ pub struct Decision {
     pub detail: String,
     /// The incident as it is after the decision.
     pub incident: Arc<IncidentDoc>,
+    /// When it is closed, and the engine forgets it: the alerts it leaves behind, at most 1,000.
+    pub alerts: Vec<AlertDoc>,
     /// The sinks that are told; empty where only the timeline records it.
     pub notify: Arc<[Arc<str>]>,
 }

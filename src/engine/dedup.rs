@@ -26,10 +26,10 @@ pub(super) struct SeenIds {
 impl SeenIds {
     /// Notes an id; false when it was seen before.
     pub(super) fn insert(&mut self, key: EventKey, now: Timestamp, horizon: Duration, max_ids: usize) -> bool {
+        self.expire(now, horizon);
         if self.known.contains(&key.0) {
             return false;
         }
-        self.expire(now, horizon);
         while self.order.len() >= max_ids.max(1) {
             self.drop_oldest();
             self.overflow += 1;
@@ -55,17 +55,22 @@ impl SeenIds {
         }
     }
 
-    /// Takes back an id from the journal.
+    /// Takes back an id from the journal; [`SeenIds::finish_restore`] must follow.
     pub(super) fn restore(&mut self, key: u128, at: Timestamp) {
-        if self.known.insert(key) {
-            self.order.push_back((key, at));
-        }
+        self.order.push_back((key, at));
     }
 
-    /// Puts restored ids in the order of their receipt.
-    pub(super) fn finish_restore(&mut self) {
-        self.order.make_contiguous().sort_by_key(|(_, at)| *at);
-        self.fresh = 0;
+    /// Puts restored ids in the order of their receipt. Of one id that was forgotten and came again, the last counts.
+    pub(super) fn finish_restore(&mut self, max_ids: usize) {
+        let mut restored = Vec::from(std::mem::take(&mut self.order));
+        restored.sort_by_key(|(_, at)| *at);
+        for (key, at) in restored.into_iter().rev().filter(|(key, _)| self.known.insert(*key)) {
+            self.order.push_front((key, at));
+        }
+        while self.order.len() > max_ids.max(1) {
+            self.drop_oldest();
+        }
+        (self.fresh, self.dropped) = (0, 0);
     }
 
     /// The ids that the journal does not have yet; it has them from now on.
@@ -118,6 +123,35 @@ mod tests {
         assert!(!seen.insert(EventKey(1), at(10), HORIZON, 100));
         assert!(seen.insert(EventKey(2), at(11), HORIZON, 100));
         assert!(seen.insert(EventKey(1), at(12), HORIZON, 100));
+    }
+
+    #[test]
+    fn an_id_is_forgotten_after_the_horizon_even_when_nothing_else_came() {
+        let mut seen = SeenIds::default();
+        assert!(seen.insert(EventKey(1), at(0), HORIZON, 100));
+        assert!(seen.insert(EventKey(1), at(11), HORIZON, 100));
+    }
+
+    #[test]
+    fn an_id_that_came_again_is_restored_with_its_last_time() {
+        let mut seen = SeenIds::default();
+        for (key, at) in [(1, at(0)), (2, at(1)), (1, at(11)), (2, at(1))] {
+            seen.restore(key, at);
+        }
+        seen.finish_restore(100);
+        assert!(!seen.insert(EventKey(1), at(20), HORIZON, 100), "seen at 11");
+        assert!(seen.insert(EventKey(2), at(20), HORIZON, 100), "seen at 1");
+    }
+
+    #[test]
+    fn what_was_forgotten_early_stays_forgotten_after_a_restart() {
+        let mut seen = SeenIds::default();
+        for key in 1..=4 {
+            seen.restore(key, at(0));
+        }
+        seen.finish_restore(3);
+        assert!(seen.insert(EventKey(1), at(1), HORIZON, 3));
+        assert!(!seen.insert(EventKey(4), at(1), HORIZON, 3));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::alert::Dirty;
 use super::incident::{IncidentLink, IncidentStatus};
-use super::interner::Symbol;
+use super::interner::{Interner, Symbol};
 use super::slab::Slab;
 use super::window::Span;
 use crate::event::{Severity, Timestamp};
@@ -20,6 +20,10 @@ use crate::rules::{Level, OnStale, Priority};
 
 /// The rule of a group whose rule is no longer configured.
 pub(super) const RETIRED: u32 = u32::MAX;
+
+/// Alerts of an incident that are remembered after they have cleared, until it is closed, and shown with it then. Beyond
+/// that, cleared ones are forgotten after the retention, and only counted.
+pub(super) const INCIDENT_ALERTS_KEPT: usize = 1_000;
 
 /// How many reasons an incident shows, newest kept.
 pub(super) const REASONS_MAX: usize = 16;
@@ -85,6 +89,17 @@ pub(super) struct Incident {
     pub(super) policy: Policy,
 }
 
+/// How a rule's condition came to hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Opening {
+    /// The event that the incident is named after.
+    pub(super) event: u128,
+    /// When the window began in which the condition held.
+    pub(super) since: Timestamp,
+    /// The alert that met it; it may be forgotten while the opening is held back.
+    pub(super) slot: u32,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -98,13 +113,15 @@ pub(super) struct Group {
     pub(super) key: Box<[(Symbol, Option<Symbol>)]>,
     pub(super) phase: Phase,
     pub(super) span: Span,
-    /// The event that met the condition, while the opening is held back.
-    pub(super) opening: Option<(u128, Timestamp, u32)>,
+    /// While the opening is held back.
+    pub(super) opening: Option<Opening>,
     pub(super) members: Vec<u32>,
     /// Members that hold back all clear.
     pub(super) firing: u32,
-    /// Events counted since the window began.
+    /// Events counted since the group was made.
     pub(super) events: u64,
+    /// Those among them that earlier incidents stand for.
+    pub(super) events_before: u64,
     pub(super) last_activity: Timestamp,
     pub(super) newest_event_at: Timestamp,
     pub(super) timer_at: Timestamp,
@@ -112,6 +129,26 @@ pub(super) struct Group {
     pub(super) dirty: Dirty,
     /// Its counts are to be refreshed in the read model.
     pub(super) touched: bool,
+}
+
+impl Group {
+    /// Gives the texts back.
+    pub(super) fn release(self, names: &mut Interner) {
+        for (name, value) in self.key {
+            names.release(name);
+            value.into_iter().for_each(|value| names.release(value));
+        }
+    }
+}
+
+impl Gathered {
+    /// As words for the timeline; empty where nothing was gathered.
+    pub(super) fn news(&self) -> String {
+        let parts = [(self.linked, "linked"), (self.changed, "changed"), (self.cleared, "cleared")];
+        let parts = parts.iter().filter(|(count, _)| *count > 0);
+        let parts = parts.map(|(count, what)| format!("{count} alert{} {what}", if *count == 1 { "" } else { "s" }));
+        parts.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// All groups of a shard.
@@ -133,7 +170,8 @@ impl Groups {
         slot
     }
 
-    fn index(&mut self, slot: u32, key_hash: u128) {
+    /// Makes a group reachable by its key.
+    pub(super) fn index(&mut self, slot: u32, key_hash: u128) {
         let slots = &self.slots;
         self.by_key.insert_unique(key_hash as u64, slot, |slot| slots[*slot].key_hash as u64);
     }

@@ -52,6 +52,12 @@ impl Interner {
         Symbol(index)
     }
 
+    /// Counts one more user of a symbol.
+    pub(super) fn share(&mut self, symbol: Symbol) -> Symbol {
+        self.entries[symbol.0 as usize].users += 1;
+        symbol
+    }
+
     /// Counts one user less; the last one frees the text.
     pub(super) fn release(&mut self, symbol: Symbol) {
         let entry = &mut self.entries[symbol.0 as usize];

@@ -3,22 +3,21 @@
 //! Every step moves by the table in `IncidentStatus::after`, takes the next sequence number, and ends in a [`Decision`]
 //! with its reason, at once or gathered for `update_interval`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
 
 use super::alert::{AlertState, Dirty};
+use super::correlate::Sighting;
 use super::decision::{Decision, Outcome, Reason, Verdict};
-use super::group::{Gathered, Group, Incident, Phase, Policy, REASONS_MAX};
-use super::incident::{
-    AlertCounts, AlertDoc, Escalation, IncidentCounts, IncidentDoc, IncidentLink, IncidentStatus, Targets,
-};
+use super::group::{Gathered, INCIDENT_ALERTS_KEPT, Incident, Opening, Phase, Policy, REASONS_MAX, RETIRED};
+use super::incident::{IncidentLink, IncidentStatus};
 use super::shard::Shard;
 use super::timers::Owner;
 use crate::delivery::Action;
 use crate::event::{Severity, Timestamp};
-use crate::identity::{IncidentId, alertmanager_fingerprint, domain};
+use crate::identity::{IncidentId, domain};
 use crate::rules::{Level, OnStale, Rule, TitleContext};
 
 /// Links an incident takes over from the alert that opens it.
@@ -65,21 +64,14 @@ impl ClosedIds {
 }
 
 impl Shard {
-    /// Opens the group's incident. `opening` is the event that it is named after, and the alert that met the condition.
-    pub(super) fn open(
-        &mut self,
-        now: Timestamp,
-        group: u32,
-        opening: (u128, Timestamp, u32),
-        reason: Reason,
-    ) -> Verdict {
-        let (event, first_at, slot) = opening;
+    /// Opens the group's incident: it links what fires, and what was seen within the window of the condition.
+    pub(super) fn open(&mut self, now: Timestamp, group: u32, opening: Opening, reason: Reason) -> Verdict {
+        let Opening { event, since, slot } = opening;
         let Some(rule) = self.rules.rules.get(self.groups.slots[group].rule as usize).cloned() else {
             return Verdict::new(Outcome::Recorded, Reason::NoRule);
         };
         let id = self.incident_id(&rule, group, event);
-        let oldest = first_at.minus(rule.window);
-        self.dismiss(group, |membership, alert| membership.firing || alert.last_seen >= oldest);
+        self.dismiss(group, |membership, alert| membership.firing || alert.last_seen >= since);
         let incident = self.new_incident(now, id, &rule, group, slot);
         self.incidents.insert(id, group);
         let state = &mut self.groups.slots[group];
@@ -89,7 +81,7 @@ impl Shard {
         state.span.clear();
         self.link_members(group);
         let have = self.groups.slots[group].members.len();
-        let detail = format!("opened by rule {}: {reason}; {have} alerts", rule.name);
+        let detail = format!("{reason}; {have} {}", if have == 1 { "alert" } else { "alerts" });
         self.emit(now, group, Action::Opened, reason, detail);
         Verdict::of(Outcome::Opened, reason, id)
     }
@@ -207,71 +199,54 @@ impl Shard {
     }
 
     /// A member of a live incident fires: links it if it is new to the incident.
-    pub(super) fn link(&mut self, now: Timestamp, slot: u32, group: u32, was_firing: bool) -> Verdict {
-        let severity = self.alerts.slots[slot].severity;
-        let Some(membership) = self.alerts.slots[slot].membership(group) else {
-            return Verdict::new(Outcome::Recorded, Reason::NoRule);
-        };
-        let new = !std::mem::replace(&mut membership.linked, true);
+    pub(super) fn link(&mut self, sighting: &Sighting<'_>, group: u32, was_firing: bool) -> Verdict {
+        let &Sighting { now, slot, changed, .. } = sighting;
+        let alert = &mut self.alerts.slots[slot];
+        let severity = alert.severity;
+        let known = alert.membership(group).is_some_and(|membership| std::mem::replace(&mut membership.linked, true));
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else {
             return Verdict::new(Outcome::Recorded, Reason::NoRule);
         };
+        let (outcome, reason) = match (known, was_firing) {
+            (false, _) => (Outcome::Linked, Reason::IncidentOpen),
+            (true, false) => (Outcome::Updated, Reason::AlertReturned),
+            (true, true) if changed => (Outcome::Updated, Reason::AlertChanged),
+            (true, true) => return Verdict::of(Outcome::Duplicate, Reason::Repeat, incident.id),
+        };
         let id = incident.id;
-        if !new && was_firing {
-            return Verdict::of(Outcome::Duplicate, Reason::Repeat, id);
-        }
         incident.clear_since = None;
-        incident.total += u64::from(new);
-        incident.gathered.linked += u32::from(new);
-        incident.gathered.changed += u32::from(!new);
+        incident.total += u64::from(!known);
+        incident.gathered.linked += u32::from(!known);
+        incident.gathered.changed += u32::from(known);
         self.mark_alert(slot, Dirty::Whole);
         self.gather(now, group, severity);
-        if new {
-            Verdict::of(Outcome::Linked, Reason::IncidentOpen, id)
-        } else {
-            Verdict::of(Outcome::Updated, Reason::AlertReturned, id)
-        }
-    }
-
-    /// The alert says something new: its live incidents take note.
-    pub(super) fn as_updated(&mut self, now: Timestamp, slot: u32, verdict: Verdict) -> Verdict {
-        let severity = self.alerts.slots[slot].severity;
-        let groups: super::group::Targets =
-            self.alerts.slots[slot].memberships.iter().filter(|one| one.linked).map(|one| one.group).collect();
-        for group in groups {
-            let state = &mut self.groups.slots[group];
-            if state.phase == Phase::Live
-                && let Some(incident) = state.incident.as_deref_mut()
-            {
-                incident.gathered.changed += 1;
-                self.gather(now, group, severity);
-            }
-        }
-        match verdict.outcome {
-            Outcome::Duplicate => Verdict { outcome: Outcome::Updated, reason: Reason::AlertChanged, ..verdict },
-            _ => verdict,
-        }
+        Verdict::of(outcome, reason, id)
     }
 
     /// Takes the next sequence number and waits for what else belongs to the same delivery.
     fn gather(&mut self, now: Timestamp, group: u32, severity: Severity) {
-        let rules = self.rules.clone();
+        self.raise(group, severity);
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         incident.sequence += 1;
         incident.version += 1;
         incident.updated_at = now;
-        if severity > incident.severity {
-            incident.severity = severity;
-            incident.urgency = incident.fixed_urgency.unwrap_or_else(|| Level::of_severity(severity));
-            incident.priority = incident.priority.min(rules.priority(incident.impact, incident.urgency));
-        }
         let due = now.plus(incident.policy.update_interval);
         let due = *incident.gathered.due.get_or_insert(due);
         self.mark_group(group, Dirty::Whole);
         if due <= now {
             self.flush(now, group);
-        } else {
-            self.schedule_group(group);
+        }
+        self.schedule_group(group);
+    }
+
+    /// An incident is as grave as the gravest of its alerts has been since it opened.
+    fn raise(&mut self, group: u32, severity: Severity) {
+        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
+        if severity > incident.severity {
+            incident.severity = severity;
+            incident.urgency = incident.fixed_urgency.unwrap_or_else(|| Level::of_severity(severity));
+            let priority = self.rules.priority(incident.impact, incident.urgency);
+            incident.priority = incident.priority.min(priority);
         }
     }
 
@@ -280,13 +255,7 @@ impl Shard {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         let gathered = std::mem::take(&mut incident.gathered);
         let action = if gathered.linked > 0 { Action::Linked } else { Action::Updated };
-        let parts = [(gathered.linked, "linked"), (gathered.changed, "changed"), (gathered.cleared, "cleared")];
-        let parts: Vec<String> = parts
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} alerts {what}"))
-            .collect();
-        self.push_decision(now, group, action, Reason::Gathered, parts.join(", "));
+        self.push_decision(now, group, action, Reason::Gathered, gathered.news());
     }
 
     /// A linked member has cleared; with the last one, the time to all clear begins.
@@ -306,8 +275,9 @@ impl Shard {
     }
 
     pub(super) fn holds_on_stale(&self, group: u32) -> bool {
-        let incident = self.groups.slots[group].incident.as_deref();
-        incident.is_some_and(|incident| incident.policy.on_stale == OnStale::Hold)
+        let state = &self.groups.slots[group];
+        let hold = |incident: &Incident| incident.policy.on_stale == OnStale::Hold;
+        state.phase == Phase::Live && state.incident.as_deref().is_some_and(hold)
     }
 
     /// Whatever is due in a group at `now`.
@@ -342,44 +312,48 @@ impl Shard {
         let state = &mut self.groups.slots[group];
         let opening = state.opening.take();
         state.phase = Phase::Gathering;
-        let firing = state.members.iter().copied().find(|slot| self.alerts.slots[*slot].state == AlertState::Firing);
+        let firing = state.members.iter().copied();
+        let firing = firing.filter(|slot| self.alerts.slots[*slot].state == AlertState::Firing);
+        // The alert that met the condition names the incident; where it has cleared, the oldest that fires does.
+        let met_by = opening.map(|opening| opening.slot);
+        let chosen = firing.min_by_key(|slot| {
+            let alert = &self.alerts.slots[*slot];
+            (Some(*slot) != met_by, alert.first_seen, alert.fingerprint)
+        });
         let Some(rule) = self.rules.rules.get(state.rule as usize).cloned() else { return self.expire(group) };
-        let (Some((event, at, slot)), Some(other)) = (opening, firing) else {
+        let (Some(opening), Some(slot)) = (opening, chosen) else {
             // Everything cleared while the rule waited: nobody needs to be told.
             state.span.clear();
-            state.events = 0;
+            state.events_before = state.events;
             self.mark_group(group, Dirty::Whole);
             return self.schedule_group(group);
         };
-        let slot = if self.alerts.slots.get(slot).is_some_and(|alert| alert.state == AlertState::Firing) {
-            slot
-        } else {
-            other
-        };
         let need = super::correlate::need(&rule);
-        self.open(now, group, (event, at, slot), Reason::ConditionMet { have: need, need });
+        self.open(now, group, Opening { slot, ..opening }, Reason::ConditionMet { have: need, need });
     }
 
-    /// When a window without an incident goes away, unless something happens before.
+    /// When a window without an incident goes away, unless something happens before. An event whose clock runs ahead
+    /// counts until its time, too, is past.
     fn expires_at(&self, group: u32) -> Timestamp {
         let state = &self.groups.slots[group];
         let window = self.rules.rules.get(state.rule as usize).map(|rule| rule.window).unwrap_or_default();
-        state.last_activity.plus(window).plus(self.config.lateness)
+        let newest = state.span.entries().last().map_or(state.last_activity, |entry| entry.at);
+        state.last_activity.max(newest).plus(window).plus(self.config.lateness)
     }
 
     /// Drops a window without an incident.
     pub(super) fn expire(&mut self, group: u32) {
         self.dismiss(group, |_, _| false);
         if let Some(state) = self.groups.remove(group) {
-            super::records::release_key(&mut self.names, &state);
+            state.release(&mut self.names);
             self.removed_groups.push(group);
         }
     }
 
-    /// Schedules the group's next deadline.
-    pub(super) fn schedule_group(&mut self, group: u32) {
+    /// The group's next deadline.
+    pub(super) fn group_deadline(&self, group: u32) -> Option<Timestamp> {
         let expires_at = self.expires_at(group);
-        let state = &mut self.groups.slots[group];
+        let state = &self.groups.slots[group];
         let incident = state.incident.as_deref();
         let gathered = incident.and_then(|incident| incident.gathered.due);
         let next = match (state.phase, incident) {
@@ -391,8 +365,13 @@ impl Shard {
             (Phase::Resolved, Some(incident)) => incident.resolved_at.map(|at| at.plus(incident.policy.reopen_within)),
             _ => None,
         };
-        if let Some(due) = next.into_iter().chain(gathered).min() {
-            self.timers.schedule(Owner::Group(group), &mut state.timer_at, due);
+        next.into_iter().chain(gathered).min()
+    }
+
+    /// Schedules the group's next deadline.
+    pub(super) fn schedule_group(&mut self, group: u32) {
+        if let Some(due) = self.group_deadline(group) {
+            self.timers.schedule(Owner::Group(group), &mut self.groups.slots[group].timer_at, due);
         }
     }
 
@@ -413,8 +392,9 @@ impl Shard {
         }
     }
 
-    /// The condition holds again within `reopen_within`.
-    pub(super) fn reopen(&mut self, now: Timestamp, group: u32) -> Verdict {
+    /// The condition holds again within `reopen_within`; `since` is when its window began.
+    pub(super) fn reopen(&mut self, now: Timestamp, group: u32, since: Timestamp) -> Verdict {
+        self.dismiss(group, |membership, alert| membership.linked || membership.firing || alert.last_seen >= since);
         let state = &mut self.groups.slots[group];
         let Some(incident) = state.incident.as_deref_mut() else {
             return Verdict::new(Outcome::Recorded, Reason::NoRule);
@@ -424,7 +404,8 @@ impl Shard {
         state.phase = Phase::Live;
         state.span.clear();
         let linked = self.link_members(group);
-        let detail = format!("came back: {linked} alerts linked anew");
+        self.raise(group, self.gravest(group));
+        let detail = format!("came back: {linked} {} linked anew", if linked == 1 { "alert" } else { "alerts" });
         self.emit(now, group, Action::Reopened, Reason::Recurrence, detail);
         Verdict::of(Outcome::Opened, Reason::Recurrence, id)
     }
@@ -433,9 +414,7 @@ impl Shard {
         self.emit(now, group, Action::Closed, Reason::ReopenWindowPassed, "final".to_owned());
         let state = &mut self.groups.slots[group];
         state.phase = Phase::Gathering;
-        state.events = 0;
-        state.touched = false;
-        self.touched_groups.retain(|touched| *touched != group);
+        state.events_before = state.events;
         if let Some(incident) = state.incident.take() {
             self.incidents.remove(&incident.id);
             self.closed_ids.insert(incident.id);
@@ -449,7 +428,8 @@ impl Shard {
         }
         self.dismiss(group, |membership, _| membership.firing);
         self.mark_group(group, Dirty::Whole);
-        if self.groups.slots[group].members.is_empty() {
+        let state = &self.groups.slots[group];
+        if state.members.is_empty() || state.rule == RETIRED {
             self.expire(group);
         } else {
             self.schedule_group(group);
@@ -457,16 +437,19 @@ impl Shard {
     }
 
     /// Moves the incident by the table, takes the next sequence number and tells at once; what was gathered goes along.
-    fn emit(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, detail: String) {
+    fn emit(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, mut detail: String) {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
+        let news = std::mem::take(&mut incident.gathered).news();
+        if !news.is_empty() {
+            detail = format!("{detail}; {news}");
+        }
         incident.sequence += 1;
         incident.version += 1;
         incident.updated_at = now;
-        incident.gathered = Gathered::default();
         if action != Action::Opened {
             incident.status = incident.status.after(action).unwrap_or(incident.status);
         }
-        if incident.reasons.len() == REASONS_MAX {
+        if incident.reasons.len() >= REASONS_MAX {
             incident.reasons.remove(0);
         }
         incident.reasons.push(format!("{}: {}", action.as_str(), reason.code()));
@@ -480,90 +463,12 @@ impl Shard {
         let Some(incident) = state.incident.as_deref() else { return };
         let (sequence, notify) = (incident.sequence, incident.policy.notify.clone());
         let incident = Arc::new(self.doc(state, incident));
-        self.mark_group(group, Dirty::Whole);
-        self.decisions.push(Decision { action, reason, sequence, at: now, detail, incident, notify });
-    }
-
-    fn doc(&self, state: &Group, incident: &Incident) -> IncidentDoc {
-        let key: BTreeMap<Arc<str>, Arc<str>> = state
-            .key
-            .iter()
-            .filter_map(|(name, value)| Some((self.names.text(*name).into(), self.names.text((*value)?).into())))
-            .collect();
-        IncidentDoc {
-            id: incident.id,
-            status: incident.status,
-            version: incident.version,
-            title: incident.title.clone(),
-            rule: state.rule_name.clone(),
-            key,
-            severity: incident.severity,
-            impact: incident.impact,
-            urgency: incident.urgency,
-            priority: incident.priority,
-            priority_reason: priority_reason(incident),
-            service: incident.service.clone(),
-            assignee: None,
-            opened_at: incident.opened_at,
-            acknowledged_at: incident.acknowledged_at,
-            resolved_at: incident.resolved_at,
-            updated_at: incident.updated_at,
-            alerts: alert_counts(state, incident),
-            events: state.events,
-            links: incident.links.clone(),
-            targets: Targets::default(),
-            escalation: Escalation::default(),
-            reasons: incident.reasons.clone(),
-        }
-    }
-
-    /// The present numbers of a group's incident.
-    pub(super) fn counts(&self, group: u32) -> Option<IncidentCounts> {
-        let state = self.groups.slots.get(group)?;
-        let incident = state.incident.as_deref()?;
-        Some(IncidentCounts { id: incident.id, alerts: alert_counts(state, incident), events: state.events })
-    }
-
-    /// Every incident that is not closed, as it is now.
-    pub fn docs(&self) -> Vec<Arc<IncidentDoc>> {
-        let live = self.groups.slots.slots();
-        live.filter_map(|(_, state)| Some(Arc::new(self.doc(state, state.incident.as_deref()?)))).collect()
-    }
-
-    /// The alerts of an incident that is not closed: at most `limit`, firing ones first, and how many there are in all.
-    pub fn incident_alerts(&self, id: IncidentId, limit: usize) -> Option<(Vec<AlertDoc>, u64)> {
-        let group = *self.incidents.get(&id)?;
-        let state = self.groups.slots.get(group)?;
-        let total = state.incident.as_deref()?.total;
-        let linked =
-            |slot: &&u32| self.alerts.slots[**slot].memberships.iter().any(|one| one.group == group && one.linked);
-        let firing = |slot: &&u32| self.alerts.slots[**slot].state == AlertState::Firing;
-        let members = || state.members.iter().filter(linked);
-        let chosen = members().filter(firing).chain(members().filter(|slot| !firing(slot))).take(limit);
-        Some((chosen.map(|slot| self.alert_doc(*slot)).collect(), total))
-    }
-
-    fn alert_doc(&self, slot: u32) -> AlertDoc {
-        let (alert, names) = (&self.alerts.slots[slot], &self.names);
-        let pairs = |pairs: &[(super::interner::Symbol, super::interner::Symbol)]| -> BTreeMap<String, String> {
-            pairs.iter().map(|(name, value)| (names.text(*name).to_owned(), names.text(*value).to_owned())).collect()
+        let alerts = match action {
+            Action::Closed => self.incident_alerts(incident.id, INCIDENT_ALERTS_KEPT).unwrap_or_default().0,
+            _ => Vec::new(),
         };
-        let text = |symbol: Option<_>| symbol.map_or(String::new(), |symbol| names.text(symbol).to_owned());
-        let labels = pairs(&alert.texts.labels);
-        let sorted = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        AlertDoc {
-            fingerprint: format!("{:016x}", alertmanager_fingerprint(sorted)),
-            state: alert.state.as_str(),
-            severity: alert.severity,
-            source: text(alert.texts.source),
-            summary: text(alert.texts.summary),
-            labels,
-            annotations: pairs(&alert.texts.annotations),
-            count: alert.count,
-            first_seen: alert.first_seen,
-            last_seen: alert.last_seen,
-            ends_at: (alert.state == AlertState::Firing).then_some(alert.until),
-        }
+        self.mark_group(group, Dirty::Whole);
+        self.decisions.push(Decision { action, reason, sequence, at: now, detail, incident, alerts, notify });
     }
 }
 
@@ -575,24 +480,4 @@ pub(super) fn policy(rule: &Rule) -> Policy {
         on_stale: rule.on_stale,
         notify: rule.notify.clone(),
     }
-}
-
-fn alert_counts(state: &Group, incident: &Incident) -> AlertCounts {
-    // While it is resolved, a member that fires again is not the incident's until the condition holds again.
-    let firing = if state.phase == Phase::Live { u64::from(state.firing).min(incident.total) } else { 0 };
-    AlertCounts { firing, resolved: incident.total - firing, total: incident.total }
-}
-
-fn priority_reason(incident: &Incident) -> String {
-    let name = |level: Level| ["high", "medium", "low"][level as usize];
-    let from = match incident.fixed_urgency {
-        Some(_) => "set by the rule".to_owned(),
-        None => format!("from severity {}", incident.severity.as_str()),
-    };
-    format!(
-        "{}: {} impact, {} urgency ({from})",
-        incident.priority.as_str(),
-        name(incident.impact),
-        name(incident.urgency)
-    )
 }

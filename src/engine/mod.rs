@@ -4,7 +4,6 @@
 //! the branching is in `shard.rs`, the stages around it compute and return. It never fails and never waits.
 
 mod alert;
-mod codec;
 mod correlate;
 pub mod decision;
 mod dedup;
@@ -13,10 +12,10 @@ pub mod incident;
 mod interner;
 mod journal;
 mod lifecycle;
-mod records;
 mod shard;
 mod slab;
 mod timers;
+mod view;
 mod window;
 
 pub use shard::{Changes, ReloadReport, Shard, SnapshotStep, Stats};

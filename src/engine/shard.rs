@@ -9,16 +9,22 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::EngineConfig;
-use super::alert::{Alert, AlertState, Alerts, Dirty, Register, Texts};
+use super::alert::{Alert, AlertState, Alerts, Dirty, Membership, Register, Texts};
+use super::correlate::Sighting;
 use super::decision::{Decision, Outcome, Reason, Verdict};
 use super::dedup::SeenIds;
-use super::group::Groups;
+use super::group::{Groups, INCIDENT_ALERTS_KEPT, Targets};
 use super::incident::IncidentCounts;
 use super::interner::Interner;
+use super::slab::SLOTS_MAX;
 use super::timers::{Owner, Timers};
 use crate::event::{Batch, Event, Kind, Position, Status, Timestamp};
 use crate::identity::{Hasher, IncidentId};
 use crate::rules::RuleSet;
+
+/// Alerts of one incident that are remembered for as long as it is not closed. Of a larger one, those that have ended
+/// are forgotten after [`EngineConfig::retention`]; one that comes back later is then linked as if it were new.
+const LISTED_ALERTS_MAX: usize = 1_000;
 
 /// What a commit must make durable, since the last call.
 #[derive(Debug, Default)]
@@ -127,39 +133,60 @@ impl Shard {
     }
 
     /// Applies the events of a batch that belong to this shard (`part` lists their places; all when `None`), and
-    /// appends one verdict each. Deadlines that are due at `now` come first.
+    /// appends one verdict each. Deadlines that are due at `now` come before every event, so that what happens does not
+    /// depend on how events were batched.
     pub fn apply(&mut self, now: Timestamp, batch: &Batch, part: Option<&[u32]>, verdicts: &mut Vec<Verdict>) {
         self.advance(now);
         let applied: SmallVec<[i64; 4]> = batch.positions.iter().map(|position| self.applied(position)).collect();
+        let mut decide = |event| {
+            self.advance(now);
+            self.event(now, batch, event, &applied)
+        };
         match part {
-            None => verdicts.extend(batch.events.iter().map(|event| self.event(now, batch, event, &applied))),
-            Some(part) => verdicts
-                .extend(part.iter().map(|place| self.event(now, batch, &batch.events[*place as usize], &applied))),
+            None => verdicts.extend(batch.events.iter().map(decide)),
+            Some(part) => verdicts.extend(part.iter().map(|place| decide(&batch.events[*place as usize]))),
         }
         for position in &batch.positions {
             self.move_position(position);
         }
     }
 
-    /// Runs every deadline that is due at `now`.
+    /// Runs every deadline that is due at `now`, in the order of the deadlines.
     pub fn advance(&mut self, now: Timestamp) {
         while let Some((due, owner)) = self.timers.pop(now) {
+            if self.timer_of(owner) != Some(due) {
+                continue;
+            }
+            // A deadline that has moved since surfaces again in its turn.
             match owner {
                 Owner::Alert(slot) => {
-                    let Some(alert) = self.alerts.slots.get_mut(slot).filter(|alert| alert.timer_at == due) else {
-                        continue;
-                    };
-                    alert.timer_at = Timestamp::MAX;
-                    self.alert_due(now, slot);
+                    self.alerts.slots[slot].timer_at = Timestamp::MAX;
+                    match self.alert_deadline(slot) {
+                        Some(deadline) if deadline <= due => self.alert_due(now, slot),
+                        _ => self.schedule_alert(slot),
+                    }
                 }
                 Owner::Group(slot) => {
-                    let Some(group) = self.groups.slots.get_mut(slot).filter(|group| group.timer_at == due) else {
-                        continue;
-                    };
-                    group.timer_at = Timestamp::MAX;
-                    self.group_due(now, slot);
+                    self.groups.slots[slot].timer_at = Timestamp::MAX;
+                    match self.group_deadline(slot) {
+                        Some(deadline) if deadline <= due => self.group_due(now, slot),
+                        _ => self.schedule_group(slot),
+                    }
                 }
             }
+        }
+        if self.timers.crowded(self.alerts.slots.len() + self.groups.slots.len()) {
+            let mut timers = std::mem::take(&mut self.timers);
+            timers.sweep(|owner| self.timer_of(owner));
+            self.timers = timers;
+        }
+    }
+
+    /// The entry of an alert or a group in the timers.
+    fn timer_of(&self, owner: Owner) -> Option<Timestamp> {
+        match owner {
+            Owner::Alert(slot) => self.alerts.slots.get(slot).map(|alert| alert.timer_at),
+            Owner::Group(slot) => self.groups.slots.get(slot).map(|group| group.timer_at),
         }
     }
 
@@ -201,7 +228,8 @@ impl Shard {
             return Verdict::new(Outcome::Duplicate, Reason::AlreadyApplied);
         }
         let known = self.alerts.find(event.fingerprint);
-        if known.is_none() && event.kind == Kind::Alert && self.alerts.slots.len() >= self.config.max_alerts {
+        let full = self.alerts.slots.len() >= self.config.max_alerts.min(SLOTS_MAX as usize);
+        if known.is_none() && event.kind == Kind::Alert && full {
             return Verdict::new(Outcome::Rejected, Reason::LimitReached);
         }
         let (horizon, max_ids) = (self.config.dedup_horizon, self.config.dedup_max_ids);
@@ -215,7 +243,7 @@ impl Shard {
         match (known, event.status) {
             (None, Status::Firing) => {
                 let slot = self.remember(now, batch, event);
-                self.correlate(now, batch, event, slot)
+                self.correlate(&Sighting { now, event, slot, changed: false })
             }
             (None, Status::Resolved) => {
                 self.remember(now, batch, event);
@@ -262,6 +290,7 @@ impl Shard {
         let (register, lease_end) = (Register::of(event), self.lease_end(event));
         let alert = &mut self.alerts.slots[slot];
         let newer = register > alert.register;
+        let changed = register >= alert.register && alert.content != event.content;
         alert.count += 1;
         alert.first_seen = alert.first_seen.min(register.at);
         alert.last_seen = alert.last_seen.max(register.at);
@@ -270,33 +299,39 @@ impl Shard {
                 self.mark_alert(slot, Dirty::Counters);
                 return self.verdict_on(slot, Outcome::Stale, Reason::OlderThanKnown);
             }
-            AlertState::Resolved => true,
-            // A lease that was already over when its repeat came does not bring the alert back.
-            AlertState::Stale => lease_end > now,
+            // Where the lease is over on arrival, it lapses again at once.
+            AlertState::Resolved | AlertState::Stale => true,
             AlertState::Firing => false,
         };
         // The time of a clamped event is that of its receipt and says nothing about the order of status changes.
         if newer && (returns || !event.clamped) {
             alert.register = register;
         }
-        let changed = newer && alert.content != event.content;
         if returns {
             alert.until = lease_end;
             self.alerts.set_state(slot, AlertState::Firing);
             self.mark_alert(slot, Dirty::Whole);
             self.schedule_alert(slot);
-        } else if alert.state == AlertState::Firing && lease_end > alert.until {
-            alert.until = lease_end;
+        } else {
+            alert.until = alert.until.max(lease_end);
         }
         if changed {
             self.restate(batch, event, slot);
         }
         self.mark_alert(slot, Dirty::Counters);
-        if returns || changed || self.alerts.slots[slot].epoch != self.epoch {
-            let verdict = self.correlate(now, batch, event, slot);
-            if changed && !returns { self.as_updated(now, slot, verdict) } else { verdict }
+        let sighting = Sighting { now, event, slot, changed };
+        let verdict = if returns || changed || self.alerts.slots[slot].epoch != self.epoch {
+            self.correlate(&sighting)
         } else {
-            self.repeat(now, event, slot)
+            self.repeat(&sighting)
+        };
+        match verdict.outcome {
+            Outcome::Duplicate if changed => {
+                Verdict { outcome: Outcome::Updated, reason: Reason::AlertChanged, ..verdict }
+            }
+            // A repeat gets the same answer whether or not its rules had to be looked for anew.
+            Outcome::Recorded if !returns && !changed => Verdict::new(Outcome::Duplicate, Reason::Repeat),
+            _ => verdict,
         }
     }
 
@@ -332,21 +367,22 @@ impl Shard {
         }
     }
 
-    /// A lease that lapsed, or a remembered alert that may be forgotten.
+    /// A lease has lapsed, a rule no longer holds on to a stale alert, or a remembered alert may be forgotten.
     fn alert_due(&mut self, now: Timestamp, slot: u32) {
-        let retention = self.config.retention();
         let alert = &self.alerts.slots[slot];
-        let held = alert.memberships.iter().any(|membership| membership.firing);
         match alert.state {
-            AlertState::Firing if alert.until <= now => self.clear(now, slot, AlertState::Stale),
-            AlertState::Firing => self.schedule_alert(slot),
-            _ if held => {
-                let alert = &mut self.alerts.slots[slot];
-                self.timers.schedule(Owner::Alert(slot), &mut alert.timer_at, now.plus(retention));
+            AlertState::Firing => self.clear(now, slot, AlertState::Stale),
+            state if alert.memberships.iter().any(|membership| self.is_needed(membership)) => {
+                self.clear(now, slot, state)
             }
-            _ if alert.until.plus(retention) <= now => self.forget(slot),
-            _ => self.schedule_alert(slot),
+            _ => self.forget(slot),
         }
+    }
+
+    /// Whether an alert that has cleared must still be remembered: it holds its incident open, or is shown with it.
+    fn is_needed(&self, membership: &Membership) -> bool {
+        let members = self.groups.slots[membership.group].members.len();
+        membership.firing || (membership.linked && members <= INCIDENT_ALERTS_KEPT)
     }
 
     /// The alert has ended or gone stale: its groups may be all clear.
@@ -356,12 +392,12 @@ impl Shard {
         alert.until = now;
         self.mark_alert(slot, Dirty::Whole);
         self.schedule_alert(slot);
-        for place in 0..self.alerts.slots[slot].memberships.len() {
-            let group = self.alerts.slots[slot].memberships[place].group;
-            if state == AlertState::Stale && self.holds_on_stale(group) {
-                continue;
+        // Collected first: where this resolves an incident and closes it, the membership ends.
+        let groups: Targets = self.alerts.slots[slot].memberships.iter().map(|membership| membership.group).collect();
+        for group in groups {
+            if state != AlertState::Stale || !self.holds_on_stale(group) {
+                self.member_cleared(now, slot, group);
             }
-            self.member_cleared(now, slot, group);
         }
     }
 
@@ -375,12 +411,30 @@ impl Shard {
         }
     }
 
-    /// Schedules the alert's next deadline: the lease's end, or the time to forget it.
+    /// The lease's end, or the time to forget the alert. None while an incident holds on to it: one that stays open for
+    /// stale alerts, or one whose list it is in, up to a bound.
+    fn alert_deadline(&self, slot: u32) -> Option<Timestamp> {
+        let alert = &self.alerts.slots[slot];
+        if alert.state == AlertState::Firing {
+            return Some(alert.until);
+        }
+        let mut held = false;
+        for membership in &alert.memberships {
+            let holds = alert.state == AlertState::Stale && self.holds_on_stale(membership.group);
+            if membership.firing && !holds {
+                return Some(alert.until);
+            }
+            let members = self.groups.slots[membership.group].members.len();
+            held |= membership.firing || membership.linked && members <= LISTED_ALERTS_MAX;
+        }
+        (!held).then(|| alert.until.plus(self.config.retention()))
+    }
+
+    /// Schedules the alert's next deadline.
     pub(super) fn schedule_alert(&mut self, slot: u32) {
-        let retention = self.config.retention();
-        let alert = &mut self.alerts.slots[slot];
-        let due = if alert.state == AlertState::Firing { alert.until } else { alert.until.plus(retention) };
-        self.timers.schedule(Owner::Alert(slot), &mut alert.timer_at, due);
+        if let Some(due) = self.alert_deadline(slot) {
+            self.timers.schedule(Owner::Alert(slot), &mut self.alerts.slots[slot].timer_at, due);
+        }
     }
 
     pub(super) fn mark_alert(&mut self, slot: u32, dirty: Dirty) {

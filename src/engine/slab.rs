@@ -1,18 +1,28 @@
 //! Slots with stable numbers, in chunks, so that growth never copies what is there.
+//!
+//! The lowest free number is used first, so that which number comes next depends only on what is there, and a shard
+//! that was restored goes on as one that never stopped.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 const CHUNK: usize = 1 << 10;
+
+/// Numbers stay below this: sixteen times the default of `max_alerts`. A larger one in the journal is damage.
+pub(super) const SLOTS_MAX: u32 = 1 << 24;
 
 /// Values by slot number; freed numbers are used again.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
+    /// A chunk is empty until one of its slots is used.
     chunks: Vec<Vec<Option<T>>>,
-    free: Vec<u32>,
+    free: BinaryHeap<Reverse<u32>>,
     len: usize,
 }
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new(), free: Vec::new(), len: 0 }
+        Self { chunks: Vec::new(), free: BinaryHeap::new(), len: 0 }
     }
 }
 
@@ -28,10 +38,7 @@ impl<T> Slab<T> {
     }
 
     pub(super) fn insert(&mut self, value: T) -> u32 {
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None => self.end(),
-        };
+        let slot = self.free.pop().map_or_else(|| self.end(), |Reverse(slot)| slot);
         self.put(slot, value);
         slot
     }
@@ -39,14 +46,12 @@ impl<T> Slab<T> {
     /// Sets a slot by number, as recovery does; [`Slab::collect_free`] must follow.
     pub(super) fn put(&mut self, slot: u32, value: T) {
         let (chunk, place) = (slot as usize / CHUNK, slot as usize % CHUNK);
-        while self.chunks.len() <= chunk {
-            if let Some(last) = self.chunks.last_mut() {
-                last.resize_with(CHUNK, || None);
-            }
-            self.chunks.push(Vec::with_capacity(CHUNK));
+        if self.chunks.len() <= chunk {
+            self.chunks.resize_with(chunk + 1, Vec::new);
         }
         let chunk = &mut self.chunks[chunk];
         if chunk.len() <= place {
+            chunk.reserve_exact(CHUNK - chunk.len());
             chunk.resize_with(place + 1, || None);
         }
         if chunk[place].replace(value).is_none() {
@@ -57,7 +62,7 @@ impl<T> Slab<T> {
     pub(super) fn remove(&mut self, slot: u32) -> Option<T> {
         let value = self.chunks.get_mut(slot as usize / CHUNK)?.get_mut(slot as usize % CHUNK)?.take()?;
         self.len -= 1;
-        self.free.push(slot);
+        self.free.push(Reverse(slot));
         Some(value)
     }
 
@@ -69,14 +74,17 @@ impl<T> Slab<T> {
         self.chunks.get_mut(slot as usize / CHUNK)?.get_mut(slot as usize % CHUNK)?.as_mut()
     }
 
-    /// Finds the unused slots anew, lowest used first.
+    /// Finds the unused slots anew.
     pub(super) fn collect_free(&mut self) {
-        self.free = (0..self.end()).rev().filter(|slot| self.get(*slot).is_none()).collect();
+        self.free = (0..self.end()).filter(|slot| self.get(*slot).is_none()).map(Reverse).collect();
     }
 
     pub(super) fn slots(&self) -> impl Iterator<Item = (u32, &T)> {
-        let all = self.chunks.iter().flatten().enumerate();
-        all.filter_map(|(slot, value)| Some((slot as u32, value.as_ref()?)))
+        let chunks = self.chunks.iter().enumerate();
+        chunks.flat_map(|(chunk, values)| {
+            let values = values.iter().enumerate();
+            values.filter_map(move |(place, value)| Some(((chunk * CHUNK + place) as u32, value.as_ref()?)))
+        })
     }
 
     /// Bytes held by the slots themselves.
@@ -96,5 +104,58 @@ impl<T> std::ops::Index<u32> for Slab<T> {
 impl<T> std::ops::IndexMut<u32> for Slab<T> {
     fn index_mut(&mut self, slot: u32) -> &mut T {
         self.get_mut(slot).expect("a slot number is kept only while its slot is in use")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn used(slab: &Slab<char>) -> Vec<(u32, char)> {
+        slab.slots().map(|(slot, value)| (slot, *value)).collect()
+    }
+
+    #[test]
+    fn the_lowest_free_number_is_used_first() {
+        let mut slab = Slab::default();
+        for (slot, value) in "abcd".chars().enumerate() {
+            assert_eq!(slab.insert(value), slot as u32);
+        }
+        for slot in [2, 0, 3] {
+            slab.remove(slot);
+        }
+        assert_eq!([slab.insert('x'), slab.insert('y'), slab.insert('z'), slab.insert('!')], [0, 2, 3, 4]);
+        assert_eq!(used(&slab), [(0, 'x'), (1, 'b'), (2, 'y'), (3, 'z'), (4, '!')]);
+        assert_eq!(slab.remove(9), None);
+    }
+
+    #[test]
+    fn a_restored_slab_hands_out_the_numbers_that_the_original_would() {
+        let (mut original, mut restored) = (Slab::default(), Slab::default());
+        for value in "abcdef".chars() {
+            original.insert(value);
+        }
+        for slot in [5, 4, 1] {
+            original.remove(slot);
+        }
+        for (slot, value) in used(&original).into_iter().rev() {
+            restored.put(slot, value);
+        }
+        restored.collect_free();
+        assert_eq!(restored.len(), original.len());
+        for value in "vwxyz".chars() {
+            assert_eq!(restored.insert(value), original.insert(value));
+        }
+    }
+
+    #[test]
+    fn a_high_number_leaves_the_chunks_below_it_usable() {
+        let mut slab = Slab::default();
+        slab.put(5_000, 'z');
+        slab.collect_free();
+        assert_eq!((slab.len(), slab.end()), (1, 5_001));
+        assert_eq!(slab.insert('a'), 0);
+        assert_eq!(used(&slab), [(0, 'a'), (5_000, 'z')]);
+        assert!(slab.get(3_000).is_none());
     }
 }

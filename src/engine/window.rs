@@ -24,7 +24,7 @@ pub(super) struct Entry {
     pub(super) event: u128,
 }
 
-/// Entries sorted by (time, item, event).
+/// Entries sorted by (time, event, item): what opened an incident must not depend on the order of arrival.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Span {
     entries: SmallVec<[Entry; 1]>,
@@ -37,24 +37,35 @@ pub(super) struct Progress {
     pub(super) have: u32,
     /// The earliest entry of that window.
     pub(super) first: Entry,
+    /// When that window begins.
+    pub(super) since: Timestamp,
+    /// Whether the entry was kept; else others make it redundant.
+    pub(super) kept: bool,
+}
+
+impl Entry {
+    fn order(&self) -> (Timestamp, u128, u64) {
+        (self.at, self.event, self.item)
+    }
 }
 
 impl Span {
     /// Adds an entry and says how many different items the fullest window that contains it holds.
+    ///
+    /// It looks at the window that ends with the entry and at those that end with a later one; a window that ends
+    /// earlier holds no more than the first of them.
     pub(super) fn insert(&mut self, entry: Entry, window: Duration) -> Progress {
-        self.keep(entry, window);
-        let low = self.entries.partition_point(|other| other.at < entry.at.minus(window));
+        let kept = self.keep(entry, window);
+        let mut start = self.entries.partition_point(|other| other.at < entry.at.minus(window));
+        let mut end = self.entries.partition_point(|other| other.at <= entry.at);
         let mut counts: HashMap<u64, u32> = HashMap::new();
-        let mut best = Progress { have: 1, first: entry };
-        // Every run from `start` to `end` fits into one window together with `entry`, whether or not it was kept.
-        let mut start = low;
-        for end in low..self.entries.len() {
-            let newest = self.entries[end];
-            if newest.at > entry.at.plus(window) {
-                break;
-            }
+        self.entries[start..end].iter().for_each(|other| *counts.entry(other.item).or_default() += 1);
+        let (first, since) = (self.entries[start], entry.at.minus(window));
+        let mut best = Progress { have: counts.len() as u32, first, since, kept };
+        while let Some(newest) = self.entries.get(end).filter(|newest| newest.at <= entry.at.plus(window)) {
             *counts.entry(newest.item).or_default() += 1;
-            while self.entries[start].at < newest.at.minus(window) {
+            let since = newest.at.minus(window);
+            while self.entries[start].at < since {
                 let oldest = self.entries[start].item;
                 if let Some(count) = counts.get_mut(&oldest) {
                     *count -= 1;
@@ -64,27 +75,27 @@ impl Span {
                 }
                 start += 1;
             }
-            let first = self.entries[start];
             if counts.len() as u32 > best.have {
-                best = Progress { have: counts.len() as u32, first };
+                best = Progress { have: counts.len() as u32, first: self.entries[start], since, kept };
             }
+            end += 1;
         }
         best
     }
 
     /// Inserts unless another window-mate makes the entry redundant, and drops what it makes redundant.
-    fn keep(&mut self, entry: Entry, window: Duration) {
-        let key = |entry: &Entry| (entry.at, entry.item, entry.event);
+    fn keep(&mut self, entry: Entry, window: Duration) -> bool {
+        let key = Entry::order;
         let place = self.entries.partition_point(|other| key(other) < key(&entry));
         let before = self.entries[..place].iter().rposition(|other| other.item == entry.item);
         let after = self.entries[place..].iter().position(|other| other.item == entry.item).map(|at| at + place);
         if let (Some(before), Some(after)) = (before, after)
             && self.entries[after].at.since(self.entries[before].at) <= window
         {
-            return;
+            return false;
         }
         if self.entries.get(place).is_some_and(|other| key(other) == key(&entry)) {
-            return;
+            return false;
         }
         let redundant = |middle: Option<usize>, outer: Option<usize>| {
             let outer = self.entries[outer?].at;
@@ -103,14 +114,16 @@ impl Span {
         if let Some(at) = drop_before {
             self.entries.remove(at);
         }
+        true
     }
 
-    /// Drops entries older than `before`.
-    pub(super) fn prune(&mut self, before: Timestamp) {
+    /// Drops entries older than `before`; says whether there were any.
+    pub(super) fn prune(&mut self, before: Timestamp) -> bool {
         let keep = self.entries.partition_point(|entry| entry.at < before);
         if keep > 0 {
             self.entries.drain(..keep);
         }
+        keep > 0
     }
 
     /// Starts over.
@@ -122,9 +135,11 @@ impl Span {
         &self.entries
     }
 
-    /// Takes back entries as they were written, in order.
-    pub(super) fn push(&mut self, entry: Entry) {
+    /// Takes back an entry as it was written; false when it is not in order.
+    pub(super) fn restore(&mut self, entry: Entry) -> bool {
+        let in_order = self.entries.last().is_none_or(|last| last.order() < entry.order());
         self.entries.push(entry);
+        in_order
     }
 }
 
@@ -159,6 +174,24 @@ mod tests {
                 let progress = span.insert(entry, Duration::from_micros(u64::from(window)));
                 prop_assert_eq!(progress.have, naive(&events[..=seen], window, *at));
             }
+        }
+
+        #[test]
+        fn the_first_of_a_window_does_not_depend_on_the_order_of_arrival(
+            events in prop::collection::btree_set((0u8..20, 0u8..8), 2..8),
+        ) {
+            let window = Duration::from_micros(20);
+            let last_first = |events: Vec<&(u8, u8)>| {
+                let mut span = Span::default();
+                let place = |(item, (at, event)): (usize, &(u8, u8))| {
+                    let at = Timestamp::from_micros(i64::from(*at));
+                    Entry { at, item: item as u64, event: u128::from(*event) }
+                };
+                let entries = events.into_iter().enumerate().map(place);
+                entries.map(|entry| span.insert(entry, window)).last().map(|last| (last.have, last.first.event))
+            };
+            let forward = last_first(events.iter().collect());
+            prop_assert_eq!(forward, last_first(events.iter().rev().collect()));
         }
 
         #[test]

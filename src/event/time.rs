@@ -101,11 +101,10 @@ fn fraction(rest: &[u8]) -> Option<(i64, &[u8])> {
     if len == 0 {
         return None;
     }
-    let mut micros = 0;
-    for place in 0..6 {
-        micros = micros * 10 + if place < len { i64::from(rest[place] - b'0') } else { 0 };
-    }
-    Some((micros, &rest[len..]))
+    let (written, rest) = rest.split_at(len);
+    let padded = written.iter().copied().chain(std::iter::repeat(b'0')).take(6);
+    let micros = padded.fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0'));
+    Some((micros, rest))
 }
 
 fn offset(rest: &[u8]) -> Option<i64> {

@@ -44,12 +44,12 @@ const IDLE_MAX: Duration = Duration::from_secs(3_600);
 const SERVICE: &str = "incidentd.v1.EventService";
 
 /// The gRPC services as routes. `ready` drives the health service.
-pub fn routes(intake: Arc<Intake>, ready: watch::Receiver<bool>) -> Router {
+pub async fn routes(intake: Arc<Intake>, ready: watch::Receiver<bool>) -> Router {
     let v1 = reflection().build_v1().expect("the descriptors are our own");
     let v1alpha = reflection().build_v1alpha().expect("the descriptors are our own");
     Router::new()
         .route_service("/incidentd.v1.EventService/{method}", Door { events: Arc::new(Events::new(intake)) })
-        .route_service("/grpc.health.v1.Health/{method}", health(ready))
+        .route_service("/grpc.health.v1.Health/{method}", health(ready).await)
         .route_service("/grpc.reflection.v1.ServerReflection/{method}", v1)
         .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha)
 }
@@ -61,23 +61,27 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 }
 
 /// The health service; a task follows `ready` until its sender is gone.
-fn health(
+/// Its services are registered when this returns, so that no early caller is told that there are none.
+async fn health(
     mut ready: watch::Receiver<bool>,
 ) -> tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health> {
     let (reporter, service) = tonic_health::server::health_reporter();
+    let serving = *ready.borrow_and_update();
+    report(&reporter, serving).await;
     tokio::spawn(async move {
-        loop {
+        while ready.changed().await.is_ok() {
             let serving = *ready.borrow_and_update();
-            let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-            for name in ["", SERVICE] {
-                reporter.set_service_status(name, status).await;
-            }
-            if ready.changed().await.is_err() {
-                break;
-            }
+            report(&reporter, serving).await;
         }
     });
     service
+}
+
+async fn report(reporter: &tonic_health::server::HealthReporter, serving: bool) {
+    let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+    for name in ["", SERVICE] {
+        reporter.set_service_status(name, status).await;
+    }
 }
 
 /// Puts the limits of the moment on each call, and gives tonic's refusals their documented codes.

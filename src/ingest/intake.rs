@@ -161,7 +161,7 @@ impl Intake {
             let decoded = settings.decoder.decode(&payload, &mut batch, &mut rejects)?;
             self.normalise(&settings, format, &mut batch, &mut rejects);
             let counted = self.count(&origin.label, &batch, rejects.len());
-            self.metrics.unknown_severities(u64::from(decoded.unknown_severities));
+            self.metrics.unknown_severities.increment(u64::from(decoded.unknown_severities));
             Ok(Taken { batch, rejects, counted })
         })
     }
@@ -182,7 +182,7 @@ impl Intake {
         }
         self.metrics.clamped.increment(noticed.clamped);
         if noticed.key_label_missing > 0 {
-            self.metrics.key_labels_missing(noticed.key_label_missing);
+            self.metrics.key_labels_missing.increment(noticed.key_label_missing);
             if self.sampler.admit(now) {
                 let (events, label) = (noticed.key_label_missing, noticed.first_missing);
                 tracing::warn!(events, label, "events lack a label that is configured as part of their identity");

@@ -136,7 +136,7 @@ impl Dispatcher {
 
     /// Delivers until it is told to end.
     pub(super) async fn run(mut self) {
-        self.parts.metrics.set_breaker_open(&self.name, false);
+        self.parts.metrics.sink_started(&self.name);
         let parked = query(&self.parts, &self.name, |reads, sink| reads.parked(sink, WINDOW_ROWS_MAX)).await;
         lock(&self.signals.view).parked = parked.map_or(0, |parked| parked.len() as u64);
         loop {

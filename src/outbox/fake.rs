@@ -127,6 +127,9 @@ impl Reads for FakeStore {
     fn incidents(&self, _: &IncidentQuery) -> Result<Vec<(Timestamp, IncidentId, String)>, StoreError> {
         Ok(Vec::new())
     }
+    fn incident_alerts(&self, _: IncidentId) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
     fn incident(&self, _: IncidentId) -> Result<Option<String>, StoreError> {
         Ok(None)
     }

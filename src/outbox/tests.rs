@@ -192,7 +192,7 @@ async fn what_is_too_old_is_parked_once_the_sink_is_known_to_be_down() {
     house.store.until(|store| lock(&store.rows).values().all(|row| row.parked)).await;
     assert_eq!(house.counted("parked"), 30);
     let given_up =
-        |one: &Settlement| matches!(one, Settlement::Parked { error, .. } if error.contains("after 1w: unreach"));
+        |one: &Settlement| matches!(one, Settlement::Parked { error, .. } if error.contains("after 7d: unreach"));
     assert_eq!(lock(&house.store.settled).iter().filter(|one| given_up(one)).count(), 30);
 }
 

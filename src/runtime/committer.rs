@@ -16,7 +16,7 @@ use super::positions::PositionBook;
 use super::read_model::ReadModel;
 use crate::clock::{Clock, Stopwatch};
 use crate::delivery::Delivery;
-use crate::engine::decision::Verdict;
+use crate::engine::decision::{Reason, Verdict};
 use crate::engine::incident::IncidentCounts;
 use crate::event::Timestamp;
 use crate::metrics::Metrics;
@@ -100,6 +100,7 @@ impl Committer {
             if let Err(error) = self.commit(waiting) {
                 tracing::error!(%error, "the store failed; stopping without answering what is not durable");
                 self.store_up.store(false, Ordering::Release);
+                self.metrics.commit_healthy.set(0.0);
                 self.fatal.send_replace(Some(error.to_string()));
                 return;
             }
@@ -128,6 +129,7 @@ impl Committer {
             match self.store.commit(commit) {
                 Ok(()) => {
                     if !self.store_up.swap(true, Ordering::AcqRel) {
+                        self.metrics.commit_healthy.set(1.0);
                         tracing::info!("commits succeed again; intake is open");
                     }
                     return Ok(());
@@ -135,6 +137,7 @@ impl Committer {
                 Err(StoreError::Full(detail)) => {
                     self.metrics.commit_failures.increment(1);
                     if self.store_up.swap(false, Ordering::AcqRel) {
+                        self.metrics.commit_healthy.set(0.0);
                         tracing::error!(detail, "no room for a commit; intake is closed until there is");
                     }
                     std::thread::sleep(pause);
@@ -168,6 +171,7 @@ impl Committer {
             self.metrics.decision_seconds.record(now.since(answer.received_at).as_secs_f64());
         }
         self.metrics.decided(&verdicts);
+        self.count_unwanted(&answers);
         if events > 0 {
             self.metrics.commit_events.record(events as f64);
         }
@@ -184,5 +188,18 @@ impl Committer {
         if !commit.deliveries.is_empty() {
             (self.on_deliveries)(&commit.deliveries);
         }
+    }
+
+    /// Counts alerts that became part of no group, so that a rule which misses what it should take is seen.
+    fn count_unwanted(&self, answers: &[Answer]) {
+        let mut no_rule = 0;
+        for verdict in answers.iter().flat_map(|answer| &answer.verdicts) {
+            match (verdict.reason, &verdict.rule) {
+                (Reason::NoRule, _) => no_rule += 1,
+                (Reason::LabelMissing, Some(rule)) => self.metrics.label_missing(rule, 1),
+                _ => {}
+            }
+        }
+        self.metrics.no_rule.increment(no_rule);
     }
 }

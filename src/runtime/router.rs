@@ -94,6 +94,7 @@ impl Router {
     ///
     /// # Errors
     /// The batch, and why it was not taken.
+    #[expect(clippy::result_large_err, reason = "the batch goes back to a caller that keeps it, without an allocation")]
     pub fn try_submit(&self, batch: Batch) -> Result<Receipt, (Batch, Refused)> {
         if let Err(refused) = self.check_store() {
             return Err((batch, refused));

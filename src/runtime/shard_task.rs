@@ -18,7 +18,7 @@ use crate::engine::{EngineConfig, ReloadReport, Shard};
 use crate::event::Batch;
 use crate::identity::IncidentId;
 use crate::rules::RuleSet;
-use crate::store::{Commit, JournalEntry, ShardPosition, SnapshotSlice, TimelineEntry};
+use crate::store::{Commit, IncidentAlerts, JournalEntry, ShardPosition, SnapshotSlice, TimelineEntry};
 
 /// Events applied between two looks at the committer, so that a commit is not kept waiting: about 5 ms.
 const EVENTS_PER_TURN: usize = 16_384;
@@ -191,7 +191,7 @@ impl ShardTask {
 
 /// A decision becomes an incident's row, a timeline entry, and a delivery for each sink that is told.
 fn record(commit: &mut Commit, decision: Decision) {
-    let Decision { action, reason, sequence, at, detail, incident, notify } = decision;
+    let Decision { action, reason, sequence, at, detail, incident, alerts, notify } = decision;
     commit.timeline.push(TimelineEntry {
         incident: incident.id,
         sequence,
@@ -215,6 +215,9 @@ fn record(commit: &mut Commit, decision: Decision) {
         let body = document.render();
         let sink = sink.clone();
         commit.deliveries.push(Delivery { sink, incident: incident.id, sequence, action, body, created_at: at });
+    }
+    if !alerts.is_empty() {
+        commit.alerts.push(IncidentAlerts { incident: incident.id, alerts });
     }
     commit.incidents.push(incident);
 }

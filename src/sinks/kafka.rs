@@ -98,9 +98,9 @@ impl Config {
             problem("topic".to_owned(), "1 to 249 letters, digits, dots, - and _".to_owned());
         }
         for (key, value) in &self.client {
-            let path = format!("client.{key}");
+            let path = format!("client[\"{key}\"]");
             if REFUSED.contains(&key.as_str()) || FIXED.iter().any(|(fixed, _)| fixed == key) {
-                problem(path, "set by incidentd itself, so that its promises hold".to_owned());
+                problem(path, "E_UNSAFE_OVERRIDE: set by incidentd itself, so that its promises hold".to_owned());
             } else if ClientConfig::new().set(key, value).create_native_config().is_err() {
                 problem(path, "librdkafka, as built here, knows no such setting or no such value".to_owned());
             }

@@ -102,7 +102,7 @@ impl Config {
         let mut problems = Vec::new();
         let mut problem = |path: &str, message: String| problems.push((path.to_owned(), message));
         if let Err(message) = self.checked_url() {
-            problem("url", message);
+            problem("url", format!("E_SSRF: {message}"));
         }
         if let Some(Err(message)) = self.secret_file.as_deref().map(Keys::read) {
             problem("secret_file", message);
@@ -112,7 +112,7 @@ impl Config {
         }
         for (name, value) in &self.headers {
             if let Err(message) = header(name, value) {
-                problem(&format!("headers.{name}"), message);
+                problem(&format!("headers[\"{name}\"]"), message);
             }
         }
         problems
@@ -496,7 +496,7 @@ mod tests {
         config.headers =
             [("Webhook-Id", "x"), ("a b", "x"), ("x", "a\nb")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         let paths: Vec<String> = config.problems().into_iter().map(|problem| problem.0).collect();
-        assert_eq!(paths, ["secret_file", "timeout", "headers.Webhook-Id", "headers.a b", "headers.x"]);
+        assert_eq!(paths, ["secret_file", "timeout", "headers[\"Webhook-Id\"]", "headers[\"a b\"]", "headers[\"x\"]"]);
         assert!(Webhook::new(&config, Clock::system()).is_err());
     }
 }

@@ -12,7 +12,7 @@ use super::{
     TimelineEntry,
 };
 use crate::delivery::Delivery;
-use crate::engine::incident::IncidentDoc;
+use crate::engine::incident::{AlertDoc, IncidentDoc};
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
 
@@ -56,6 +56,7 @@ struct State {
     snapshots: BTreeMap<u16, Snapshots>,
     positions: BTreeMap<(u16, Arc<str>, Arc<str>, i32), ShardPosition>,
     incidents: BTreeMap<IncidentId, Arc<IncidentDoc>>,
+    alerts: BTreeMap<IncidentId, Vec<AlertDoc>>,
     timeline: BTreeMap<(IncidentId, u64), TimelineEntry>,
     rows_written: i64,
     deliveries: BTreeMap<i64, PendingDelivery>,
@@ -105,6 +106,7 @@ impl State {
             self.positions.insert(key, position.clone());
         }
         self.incidents.extend(commit.incidents.iter().map(|doc| (doc.id, Arc::clone(doc))));
+        self.alerts.extend(commit.alerts.iter().map(|left| (left.incident, left.alerts.clone())));
         for entry in &commit.timeline {
             self.timeline.entry((entry.incident, entry.sequence)).or_insert_with(|| entry.clone());
         }
@@ -229,6 +231,12 @@ impl Reads for Shared {
 
     fn incident(&self, id: IncidentId) -> Result<Option<String>, StoreError> {
         Ok(self.lock().incidents.get(&id).map(|doc| json(doc)))
+    }
+
+    fn incident_alerts(&self, id: IncidentId) -> Result<Option<String>, StoreError> {
+        let state = self.lock();
+        let alerts = state.alerts.get(&id).map(serde_json::to_string);
+        Ok(alerts.map(|alerts| alerts.expect("strings, numbers and maps with string keys always serialise")))
     }
 
     fn timeline(&self, id: IncidentId, limit: usize) -> Result<Vec<TimelineEntry>, StoreError> {

@@ -20,7 +20,7 @@ pub use sqlite::{SqliteConfig, SqliteStore};
 use std::sync::Arc;
 
 use crate::delivery::{Action, Delivery};
-use crate::engine::incident::IncidentDoc;
+use crate::engine::incident::{AlertDoc, IncidentDoc};
 use crate::event::{Position, Timestamp};
 use crate::identity::IncidentId;
 
@@ -128,6 +128,15 @@ pub struct TimelineEntry {
     pub detail: String,
 }
 
+/// The alerts that an incident leaves behind when it is closed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IncidentAlerts {
+    /// The incident; its row is in the same commit or an earlier one.
+    pub incident: IncidentId,
+    /// Its alerts as they last were.
+    pub alerts: Vec<AlertDoc>,
+}
+
 /// The end of a delivery's life, or its next try.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settlement {
@@ -189,6 +198,8 @@ pub struct Commit {
     pub positions: Vec<ShardPosition>,
     /// Incidents as they now are; the newest of one id wins.
     pub incidents: Vec<Arc<IncidentDoc>>,
+    /// The alerts of incidents that are closed.
+    pub alerts: Vec<IncidentAlerts>,
     /// New timeline entries.
     pub timeline: Vec<TimelineEntry>,
     /// New deliveries.
@@ -206,6 +217,7 @@ impl Commit {
             && self.slices.is_empty()
             && self.positions.is_empty()
             && self.incidents.is_empty()
+            && self.alerts.is_empty()
             && self.timeline.is_empty()
             && self.deliveries.is_empty()
             && self.settled.is_empty()
@@ -219,6 +231,7 @@ impl Commit {
         self.slices.extend(other.slices);
         self.positions.extend(other.positions);
         self.incidents.extend(other.incidents);
+        self.alerts.extend(other.alerts);
         self.timeline.extend(other.timeline);
         self.deliveries.extend(other.deliveries);
         self.settled.extend(other.settled);
@@ -291,6 +304,12 @@ pub trait Reads: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     fn incident(&self, id: IncidentId) -> Result<Option<String>, StoreError>;
+
+    /// The alerts that a closed incident left behind, as a JSON array.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn incident_alerts(&self, id: IncidentId) -> Result<Option<String>, StoreError>;
 
     /// An incident's timeline, oldest first, the newest `limit` entries.
     ///

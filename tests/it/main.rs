@@ -1,4 +1,6 @@
-//! The integration tests, in one binary.
+//! The integration tests: one binary, one module per subject.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod command_line;
 mod daemon;
@@ -9,7 +11,10 @@ mod harness;
 mod kafka;
 mod kill_loop;
 mod malformed;
+mod model;
 mod prometheus;
 mod recording;
 mod reload;
+mod scenarios;
+mod store;
 mod tidy;

@@ -47,7 +47,7 @@ It takes about 20 seconds, needs nothing and leaves nothing behind.";
 #[command(after_help = EXAMPLES)]
 pub struct DemoArgs {
     /// Where to listen [default: 127.0.0.1:9095, or a free port if that is taken].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = super::address)]
     listen: Option<SocketAddr>,
     /// End when the night is over, instead of staying up until Ctrl-C.
     #[arg(long)]
@@ -64,7 +64,7 @@ pub async fn demo(args: DemoArgs) -> Result<(), Failure> {
     let no_room = |error: io::Error| Failure::failed(format!("no temporary directory: {error}"));
     let directory = tempfile::Builder::new().prefix("incidentd-demo-").tempdir().map_err(no_room)?;
     let rules = directory.path().join("rules.yaml");
-    std::fs::write(&rules, RULES).map_err(no_room)?;
+    std::fs::write(&rules, rules_beside(directory.path())).map_err(no_room)?;
     let screen = Screen::new();
     let options = DaemonOptions {
         config: Some(rules.clone()),
@@ -86,6 +86,13 @@ pub async fn demo(args: DemoArgs) -> Result<(), Failure> {
     screen.clear();
     daemon.stop().await;
     played
+}
+
+/// The bundled rules, with the sink's file in this directory.
+fn rules_beside(directory: &Path) -> String {
+    let path = directory.join("incidents.jsonl").display().to_string();
+    // A string of JSON is one of YAML.
+    RULES.replace("path: incidents.jsonl", &format!("path: {}", serde_json::Value::from(path)))
 }
 
 /// The usual port, if nobody has it.
@@ -158,4 +165,18 @@ fn play(
 
 fn locked(report: &SharedReport) -> MutexGuard<'_, Report> {
     report.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_bundled_rules_are_valid_without_a_warning() {
+        let text = rules_beside(Path::new("/tmp/a demo's \"directory\""));
+        let loaded = Config::parse("rules.yaml", &text, &|_| None).unwrap();
+        assert_eq!(loaded.warnings, []);
+        assert!(text.contains("incidents.jsonl\"") && loaded.config.sinks.len() == 1, "{text}");
+    }
 }

@@ -72,7 +72,8 @@ impl Screen {
         let title = self.paint.tone(Tone::Bold, "incidentd: one night, one broken switch");
         let about = format!("{events} events, played in {seconds} seconds; a second is a minute of the night");
         let fact = |name: &str, value: &str| format!("  {} {value}", self.dim(&format!("{name:<7}")));
-        let facts = [fact("daemon", url), fact("rules", &rules.display().to_string())].join("\n");
+        let sink = rules.with_file_name("incidents.jsonl").display().to_string();
+        let facts = [fact("daemon", url), fact("rules", &rules.display().to_string()), fact("sink", &sink)].join("\n");
         self.say(&format!("\n  {title}\n  {about}\n\n{facts}\n"));
     }
 
@@ -109,7 +110,7 @@ impl Screen {
         let open: Vec<&Incident> = incidents.iter().filter(|incident| incident.status == "open").collect();
         let left = match open.as_slice() {
             [] => "Every incident resolved itself when its alerts did.".to_owned(),
-            [one] => format!("Still open, for somebody to do by day: {}", escaped(&one.title)),
+            [one] => format!("Still open in the morning: {}", escaped(&one.title)),
             many => format!("Still open: {} incidents", many.len()),
         };
         self.say(&format!(
@@ -145,12 +146,12 @@ fn turn_lines(paint: Paint, turn: Turn, since: Duration, incident: &Incident) ->
     let marked = paint.tone(tone, &format!("{symbol} {name:<8}"));
     let title = cut(&escaped(&incident.title), WIDTH - TITLE_AT);
     let title = paint.tone(Tone::Bold, &title);
-    let (alerts, events) = (incident.counts.total, incident.events);
+    let alerts = counted(incident.counts.total, "alert");
     let folded = match turn {
-        Turn::Resolved => format!("  {} alerts, {} events", thousands(alerts), thousands(events)),
-        _ => String::new(),
+        Turn::Resolved => format!("{alerts}, {}", counted(incident.events, "event")),
+        _ => format!("{alerts} so far"),
     };
-    let below = paint.tone(Tone::Dim, &format!("{}{folded}", escaped(&incident.id)));
+    let below = paint.tone(Tone::Dim, &format!("{}  {folded}", escaped(&incident.id)));
     let priority = paint.priority(&escaped(&incident.priority));
     format!("  {}  {marked}  {priority:<2}  {title}\n{:TITLE_AT$}{below}", clock(since), "")
 }
@@ -173,6 +174,10 @@ fn funnel(paint: Paint, events: u64, alerts: u64, incidents: u64) -> String {
         line("incidents", incidents, Tone::Red, format!("1 for {} events", thousands(events / incidents.max(1)))),
     ];
     lines.join("\n")
+}
+
+fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
 }
 
 fn indented(text: &str) -> String {

@@ -50,7 +50,7 @@ pub const ACTS: [Act; 6] = [
     Act { at_ms: 0, what: "a quiet night: hundreds of checks chatter, nobody needs to hear them" },
     Act { at_ms: 800, what: "a certificate nears its end, a disk begins to stutter" },
     Act { at_ms: 2_000, what: "core-sw-r12 restarts for a firmware change and does not come back" },
-    Act { at_ms: 3_000, what: "replicas lose their primaries, and customers wait at the checkout" },
+    Act { at_ms: 3_500, what: "replicas lose their primaries, and customers wait at the checkout" },
     Act { at_ms: 9_000, what: "the standby switch takes over: hosts answer, services recover" },
     Act { at_ms: 14_000, what: "the checkout's caches are cold: it slows down once more" },
 ];
@@ -207,6 +207,7 @@ impl Night {
             let check = Check {
                 severity: Severity::Critical,
                 labels: vec![("host", name.clone()), ("rack", format!("r{rack:02}")), ("uplink", SWITCH.to_owned())],
+                links: runbook(),
                 ..Check::new("prometheus", "HostUnreachable", format!("{name} does not answer"))
             };
             let (from, until) = (2_200 + self.dice.below(2_600), 9_000 + self.dice.below(1_500));
@@ -222,16 +223,16 @@ impl Night {
                 labels: vec![("cluster", "orders".to_owned()), ("host", name.clone())],
                 ..Check::new("pgwatch", "ReplicaLag", format!("{name} is 45 s behind its primary"))
             };
-            let (from, until) = (3_000 + self.dice.below(1_000), 9_800 + self.dice.below(1_000));
+            let (from, until) = (3_500 + self.dice.below(1_000), 9_800 + self.dice.below(1_000));
             self.fires(&check, Firing { from, until, every: 500, resolves: true });
         }
     }
 
     fn services(&mut self) {
         let services = [
-            ("checkout", 48, Severity::Critical, 3_400),
-            ("payments", 24, Severity::Error, 4_200),
-            ("search", 24, Severity::Error, 4_800),
+            ("checkout", 48, Severity::Critical, 3_900),
+            ("payments", 24, Severity::Error, 4_600),
+            ("search", 24, Severity::Error, 5_100),
         ];
         for (service, instances, severity, begins) in services {
             for instance in 0..instances {
@@ -299,6 +300,10 @@ impl Night {
         self.events.sort_by(|one, other| (one.at, &one.event.id).cmp(&(other.at, &other.event.id)));
         self.events
     }
+}
+
+fn runbook() -> Vec<Link> {
+    vec![Link { rel: "runbook".to_owned(), href: "https://runbooks.example.org/core-switch".to_owned() }]
 }
 
 impl Check {

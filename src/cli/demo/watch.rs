@@ -30,10 +30,14 @@ impl Watch {
         let mut incidents = newest(&self.client, INCIDENTS_MAX).await?;
         incidents.sort_by(|one, other| (one.opened_at, &one.id).cmp(&(other.opened_at, &other.id)));
         let known: HashMap<&str, &Incident> = self.incidents.iter().map(|known| (known.id.as_str(), known)).collect();
+        let mut news: Vec<((Turn, Timestamp), &Incident)> = Vec::new();
         for incident in &incidents {
-            if let Some((turn, at)) = turn(known.get(incident.id.as_str()).copied(), incident) {
-                screen.turn(turn, at.since(self.began), incident);
-            }
+            let before = known.get(incident.id.as_str()).copied();
+            news.extend(turn(before, incident).map(|turn| (turn, incident)));
+        }
+        news.sort_by_key(|((_, at), _)| *at);
+        for ((turn, at), incident) in news {
+            screen.turn(turn, at.since(self.began), incident);
         }
         self.incidents = incidents;
         Ok(())

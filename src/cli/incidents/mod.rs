@@ -7,8 +7,7 @@ mod sheet;
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::client::Client;
@@ -46,11 +45,11 @@ enum IncidentsCommand {
 struct ListArgs {
     #[command(flatten)]
     server: ServerArgs,
-    /// Only this status: open, acknowledged, resolved, closed.
-    #[arg(long)]
+    /// Only this status.
+    #[arg(long, value_parser = ["open", "acknowledged", "resolved", "closed"])]
     status: Option<String>,
-    /// Only this priority: P1 to P5.
-    #[arg(long)]
+    /// Only this priority.
+    #[arg(long, value_parser = ["P1", "P2", "P3", "P4", "P5"])]
     priority: Option<String>,
     /// Only incidents of this service.
     #[arg(long)]
@@ -81,8 +80,8 @@ struct ShowArgs {
     json: bool,
 }
 
-/// A page of a listing.
-#[derive(Deserialize)]
+/// A page of a listing, as the API gives it.
+#[derive(Deserialize, Serialize)]
 struct Page {
     incidents: Vec<Box<RawValue>>,
     next_cursor: Option<String>,
@@ -181,7 +180,7 @@ async fn list(args: ListArgs) -> Result<(), Failure> {
     let filters = filters.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
     let page = pages(&client, filters, limit).await?;
     if args.json {
-        say(&json!({ "incidents": page.incidents, "next_cursor": page.next_cursor }).to_string());
+        say(&serde_json::to_string(&page).map_err(|error| client.unclear(&error))?);
         return Ok(());
     }
     let incidents = read(&client, &page)?;
@@ -266,6 +265,8 @@ async fn show(args: ShowArgs) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

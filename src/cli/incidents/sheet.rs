@@ -82,9 +82,9 @@ impl Sheet {
                 let _ = writeln!(text, "  {name:<13} {}", escaped(&value));
             }
         };
-        let at = |time: Timestamp| format!("{time} ({})", ago(now.since(time)));
+        let at = |time: Timestamp| format!("{} ({})", to_the_second(time), ago(now.since(time)));
         let due = |time: Timestamp| match time > now {
-            true => format!("{time} (in {})", span(time.since(now))),
+            true => format!("{} (in {})", to_the_second(time), span(time.since(now))),
             false => at(time),
         };
         let Counts { firing, total } = incident.counts;
@@ -92,7 +92,7 @@ impl Sheet {
         fact("rule", Some(incident.rule.clone()));
         fact("key", Some(labels(&incident.key)));
         fact("assignee", incident.assignee.clone());
-        fact("priority", Some(format!("{}: {}", incident.priority, incident.priority_reason)));
+        fact("priority", Some(incident.priority_reason.clone()));
         fact("opened", Some(at(incident.opened_at)));
         fact("acknowledged", incident.acknowledged_at.map(at));
         fact("resolved", incident.resolved_at.map(at));
@@ -112,7 +112,7 @@ impl Sheet {
     fn timeline(&self, paint: Paint) -> String {
         let row = |entry: &Entry| {
             let shown = |text: &str| escaped(text).into_owned();
-            vec![format!("  {}", entry.at), shown(&entry.what), shown(&entry.by), shown(&entry.detail)]
+            vec![format!("  {}", to_the_second(entry.at)), shown(&entry.what), shown(&entry.by), shown(&entry.detail)]
         };
         table_section("Timeline", &["  AT", "WHAT", "BY", "DETAIL"], self.timeline.iter().map(row).collect(), paint)
     }
@@ -123,7 +123,7 @@ impl Sheet {
                 format!("  {}", escaped(&alert.state)),
                 escaped(&alert.severity).into_owned(),
                 escaped(&alert.summary).into_owned(),
-                escaped(&labels(&alert.labels)).into_owned(),
+                escaped(&labels(&self.own_labels(alert))).into_owned(),
                 thousands(alert.count),
                 ago(now.since(alert.last_seen)),
             ]
@@ -137,6 +137,13 @@ impl Sheet {
             let _ = write!(text, "\n  and {} more", thousands(total - shown));
         }
         text
+    }
+
+    /// An alert's labels without those that all alerts of the incident share.
+    fn own_labels(&self, alert: &Alert) -> BTreeMap<String, String> {
+        let shared = |name: &String, value: &String| self.incident.key.get(name) == Some(value);
+        let own = alert.labels.iter().filter(|(name, value)| !shared(name, value));
+        own.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     fn links(&self, paint: Paint) -> String {
@@ -159,6 +166,11 @@ fn table_section(title: &str, header: &[&str], rows: Vec<Vec<String>>, paint: Pa
     format!("{}\n{}", paint.tone(Tone::Bold, title), table_text(header, rows, &[]))
 }
 
+/// A person needs no microseconds.
+fn to_the_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_parts(time.as_micros().div_euclid(1_000_000), 0)
+}
+
 fn labels(labels: &BTreeMap<String, String>) -> String {
     labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
@@ -171,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_sheet_tells_what_why_and_when() {
-        let alert = json!({"state": "firing", "severity": "critical", "summary": "slow", "labels": {"pod": "a"},
+        let alert = json!({"state": "firing", "severity": "critical", "summary": "slow", "labels": {"pod": "a", "service": "checkout"},
             "count": 1_200, "last_seen": "2026-11-22T03:05:00Z"});
         let sheet: Sheet = serde_json::from_value(json!({
             "id": "INC-0000000000001", "status": "open", "priority": "P1", "severity": "critical",
@@ -181,7 +193,7 @@ mod tests {
             "targets": {"respond_by": "2026-11-22T03:15:00Z", "resolve_by": null, "breached": false},
             "reasons": ["condition_met"], "alerts": vec![alert; 30],
             "links": [{"type": "runbook", "target": "https://example.org\u{7}"}],
-            "timeline": [{"at": "2026-11-22T03:00:00Z", "by": "rule:service-degraded", "what": "opened", "detail": "3 of 3"}],
+            "timeline": [{"at": "2026-11-22T03:00:00.25Z", "by": "rule:service-degraded", "what": "opened", "detail": "3 of 3"}],
         }))
         .unwrap();
         let text = sheet.text(Timestamp::parse_rfc3339(b"2026-11-22T03:05:30Z").unwrap(), Paint::plain());

@@ -173,6 +173,7 @@ fn read(
 fn summary(args: &SendArgs, report: &Report, took: Duration, error: Option<&Failure>) {
     match args.json {
         true => say(&report.json(took, error.map(|failure| failure.cause.as_str()))),
+        false if report.is_empty() && error.is_some() => {}
         false => say(&report.text(took, Paint::stdout())),
     }
 }

@@ -72,6 +72,11 @@ impl Report {
         self.verdicts.iter().sum()
     }
 
+    /// Whether nothing was sent and nothing was wrong.
+    pub fn is_empty(&self) -> bool {
+        self.events() == 0 && self.bad_lines == 0
+    }
+
     /// How many events met this end.
     pub fn count(&self, outcome: Outcome) -> u64 {
         self.verdicts[outcome as usize]

@@ -18,7 +18,7 @@ const CONNECTION: [&str; 9] =
     ["security.", "sasl.", "ssl.", "enable.ssl.", "socket.", "broker.", "reconnect.", "client.dns", "metadata."];
 
 /// One Kafka source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaSourceConfig {
     /// The name of the source in metrics, logs and stored positions. Renaming it starts afresh.
@@ -64,6 +64,23 @@ fn default_format() -> Format {
     Format::Event
 }
 
+/// Values under `client` may be secrets and are never shown.
+impl std::fmt::Debug for KafkaSourceConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, brokers, topics, group_id, format, dead_letter_topic, start, client } = self;
+        f.debug_struct("KafkaSourceConfig")
+            .field("name", name)
+            .field("brokers", brokers)
+            .field("topics", topics)
+            .field("group_id", group_id)
+            .field("format", format)
+            .field("dead_letter_topic", dead_letter_topic)
+            .field("start", start)
+            .field("client", &client.keys())
+            .finish()
+    }
+}
+
 impl KafkaSourceConfig {
     /// What is wrong with it, as (field, sentence). Empty when it can be started.
     pub fn problems(&self) -> Vec<(String, String)> {
@@ -89,7 +106,7 @@ impl KafkaSourceConfig {
         }
         for (key, value) in &self.client {
             if let Some(promise) = broken_promise(key, value) {
-                problem(&format!("client.{key}"), format!("E_UNSAFE_OVERRIDE: {promise}"));
+                problem(&format!("client[\"{key}\"]"), format!("E_UNSAFE_OVERRIDE: {promise}"));
             }
         }
         problems
@@ -200,7 +217,7 @@ mod tests {
         ] {
             let problems = config(&[(key, value)]).problems();
             assert_eq!(problems.len(), 1, "{key}");
-            assert_eq!(problems[0].0, format!("client.{key}"));
+            assert_eq!(problems[0].0, format!("client[\"{key}\"]"));
             assert!(problems[0].1.starts_with("E_UNSAFE_OVERRIDE"), "{}", problems[0].1);
         }
         let harmless =

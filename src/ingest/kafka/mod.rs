@@ -96,6 +96,7 @@ impl KafkaSource {
         let refused = |source| KafkaStartError::Client { name: name.clone(), source };
         let consumer = running.consumer().map_err(refused)?;
         let dead_letters = running.dead_letters().map_err(refused)?;
+        running.metrics.kafka_source_started(&name);
         tracing::info!(source = &*name, librdkafka = rdkafka::util::get_rdkafka_version().1, "reading from Kafka");
         let (ending, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name(format!("kafka-{name}"));

@@ -65,7 +65,7 @@ impl Assembler {
         }
         self.intake.normalise(&settings, self.format, &mut batch, &mut rejects);
         let counted = self.intake.count(&self.source, &batch, rejects.len());
-        self.intake.metrics().unknown_severities(unknown_severities);
+        self.intake.metrics().unknown_severities.increment(unknown_severities);
         let dead = bury(messages, &slots, rejects, received_at);
         Assembled { batch, counted, dead }
     }

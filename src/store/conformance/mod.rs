@@ -35,6 +35,7 @@ pub fn conformance(open: &mut dyn FnMut() -> Box<dyn Store>) {
         hot::meta_is_what_was_written_last,
         hot::an_empty_commit_changes_nothing,
         rows::the_newest_document_of_an_incident_wins,
+        rows::a_closed_incident_keeps_the_alerts_it_leaves_behind,
         rows::incidents_are_listed_newest_first_and_paged_without_gap_or_repeat,
         rows::filters_combine,
         rows::an_unknown_incident_is_none,

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::{Open, at, commit, doc};
 use crate::delivery::Action;
-use crate::engine::incident::{IncidentDoc, IncidentStatus};
+use crate::engine::incident::{AlertDoc, IncidentDoc, IncidentStatus};
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
 use crate::rules::Priority;
-use crate::store::{Commit, IncidentQuery, Reads, Store, TimelineEntry};
+use crate::store::{Commit, IncidentAlerts, IncidentQuery, Reads, Store, TimelineEntry};
 
 fn incidents(docs: impl IntoIterator<Item = IncidentDoc>) -> Commit {
     Commit { incidents: docs.into_iter().map(Arc::new).collect(), ..Commit::default() }
@@ -36,6 +36,31 @@ pub(super) fn the_newest_document_of_an_incident_wins(open: &mut Open<'_>) {
     assert_eq!(read(&*store), serde_json::to_string(&resolved).unwrap());
     let listed = store.reads().incidents(&IncidentQuery { status: Some("resolved".into()), ..of_rule("newest") });
     assert_eq!(listed.unwrap(), [(at(0), IncidentId(1_001), serde_json::to_string(&resolved).unwrap())]);
+}
+
+pub(super) fn a_closed_incident_keeps_the_alerts_it_leaves_behind(open: &mut Open<'_>) {
+    let alert = AlertDoc {
+        fingerprint: "00".to_owned(),
+        state: "resolved",
+        severity: crate::event::Severity::Critical,
+        source: "prometheus".to_owned(),
+        summary: "down".to_owned(),
+        labels: [("host".to_owned(), "a".to_owned())].into(),
+        annotations: Default::default(),
+        count: 2,
+        first_seen: at(0),
+        last_seen: at(1),
+        ends_at: None,
+    };
+    let mut store = open();
+    commit(&mut *store, incidents([doc(1_101, "left", at(0))]));
+    assert_eq!(store.reads().incident_alerts(IncidentId(1_101)).unwrap(), None, "it is open");
+    let closed = IncidentDoc { status: IncidentStatus::Closed, ..doc(1_101, "left", at(0)) };
+    let left = IncidentAlerts { incident: IncidentId(1_101), alerts: vec![alert.clone()] };
+    commit(&mut *store, Commit { alerts: vec![left], ..incidents([closed]) });
+    drop(store);
+    let found = open().reads().incident_alerts(IncidentId(1_101)).unwrap();
+    assert_eq!(found, Some(serde_json::to_string(&[alert]).unwrap()));
 }
 
 pub(super) fn incidents_are_listed_newest_first_and_paged_without_gap_or_repeat(open: &mut Open<'_>) {

@@ -11,6 +11,7 @@ mod schema;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod values;
 mod write;
 
@@ -37,7 +38,7 @@ pub struct SqliteConfig {
     #[serde(with = "crate::event::duration")]
     #[schemars(with = "String")]
     pub retention: Duration,
-    /// Beyond so many closed incidents the oldest go earlier. Default 1,000,000, which is about 3 GiB.
+    /// Beyond so many closed incidents the oldest go earlier. Default 1,000,000; a guess of 3 GiB.
     pub max_closed_incidents: u64,
 }
 
@@ -76,18 +77,25 @@ impl SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
-    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        if commit.is_empty() {
-            return Ok(());
-        }
-        // What the transaction changes in the ledger counts only once the transaction does.
+impl SqliteStore {
+    /// What the transaction changes in the ledger counts only once the transaction does.
+    fn transact(&mut self, commit: &Commit) -> Result<Ledger, StoreError> {
+        let _turn = self.checkpointer.turn();
         let mut ledger = self.ledger;
         let transaction = self.writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         write::all(&transaction, &mut ledger, commit)?;
         sweep::garbage(&transaction, &mut ledger, commit, &self.config)?;
         transaction.commit()?;
-        self.ledger = ledger;
+        Ok(ledger)
+    }
+}
+
+impl Store for SqliteStore {
+    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        if commit.is_empty() {
+            return Ok(());
+        }
+        self.ledger = self.transact(commit)?;
         self.checkpointer.wrote(write::log_bytes_about(commit));
         Ok(())
     }

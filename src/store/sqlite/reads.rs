@@ -136,6 +136,13 @@ impl Reads for SqliteReads {
         self.with(|connection| Ok(connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?))
     }
 
+    fn incident_alerts(&self, id: IncidentId) -> Result<Option<String>, StoreError> {
+        let (sql, id) = ("SELECT alerts FROM incidents WHERE id = ?1", id.to_string());
+        let found: Option<Option<String>> = self
+            .with(|connection| Ok(connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?))?;
+        Ok(found.flatten())
+    }
+
     fn timeline(&self, id: IncidentId, limit: usize) -> Result<Vec<TimelineEntry>, StoreError> {
         let sql = "SELECT sequence, at, by, what, reason, detail FROM timeline
                    WHERE incident = ?1 ORDER BY sequence DESC LIMIT ?2";

@@ -14,11 +14,14 @@ use crate::store::StoreError;
 const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/0001_init.sql")];
 
 /// Large pages: a journal entry of a commit fits into one or two, and its sync writes few places.
-pub(super) const PAGE_BYTES: u64 = 4096;
+pub(super) const PAGE_BYTES: u64 = 16 << 10;
 /// The log's file is reused up to this size; beyond, it is cut when the log starts over.
 pub(super) const LOG_BYTES_KEPT: u64 = 256 << 20;
-/// Longer than a checkpoint's last step ever takes; it is met only when another program locks the file.
-const WRITER_PATIENCE: Duration = Duration::from_secs(5);
+/// The writer asks again this often while the file is locked: SQLite's own pauses of up to 100 ms would outlast the
+/// last step of a checkpoint.
+const WRITER_PAUSE: Duration = Duration::from_micros(250);
+/// 5 s of pauses, longer than a checkpoint's last step ever takes; met only when another program locks the file.
+const WRITER_TRIES: i32 = 20_000;
 /// The writer waits meanwhile, so a reader in the way only postpones the checkpoint.
 const CHECKPOINTER_PATIENCE: Duration = Duration::from_millis(20);
 const READER_PATIENCE: Duration = Duration::from_secs(1);
@@ -29,7 +32,7 @@ const STATEMENTS_KEPT: usize = 64;
 pub(super) fn open_writer(path: &Path, dir: &Path) -> Result<Connection, StoreError> {
     let mut connection =
         Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE) | OpenFlags::SQLITE_OPEN_CREATE)?;
-    connection.busy_timeout(WRITER_PATIENCE)?;
+    connection.busy_handler(Some(wait_for_lock))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     // Counts only for a file that is still empty.
     connection.pragma_update(None, "page_size", PAGE_BYTES as i64)?;
@@ -49,6 +52,11 @@ pub(super) fn open_writer(path: &Path, dir: &Path) -> Result<Connection, StoreEr
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT as i64)?;
     migrate(&mut connection)?;
     Ok(connection)
+}
+
+fn wait_for_lock(tries: i32) -> bool {
+    std::thread::sleep(WRITER_PAUSE);
+    tries < WRITER_TRIES
 }
 
 /// The connection that moves pages from the log into the file.

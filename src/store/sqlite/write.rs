@@ -109,6 +109,11 @@ fn incidents(tx: &Transaction<'_>, ledger: &mut Ledger, commit: &Commit) -> Resu
     for (_, doc) in docs.iter().enumerate().filter(|(at, doc)| newest[&doc.id] == *at) {
         incident(tx, ledger, doc)?;
     }
+    for left in &commit.alerts {
+        let alerts = serde_json::to_string(&left.alerts).expect("maps with string keys always serialise");
+        let sql = "UPDATE incidents SET alerts = ?2 WHERE id = ?1";
+        tx.prepare_cached(sql)?.execute(params![left.incident.to_string(), alerts])?;
+    }
     Ok(())
 }
 

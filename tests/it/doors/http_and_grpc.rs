@@ -49,7 +49,7 @@ async fn a_bad_event_does_not_take_its_neighbours_with_it() {
     assert_eq!(answer["results"][1]["code"], "E_ENUM");
     assert_eq!(answer["results"][1]["field"], "/severity");
     assert!(answer["results"][0]["incident"].as_str().unwrap().starts_with("INC-"));
-    assert_eq!(world.at_rest(), 3);
+    assert_eq!(world.at_rest().await, 3);
     doors.close().await;
 }
 
@@ -73,7 +73,7 @@ async fn ndjson_is_read_line_by_line_and_an_unreadable_body_is_400() {
     assert_eq!(status, 413, "{problem}");
     let (status, _, empty) = post(&doors, "/api/v1/events", "application/json", "[]").await;
     assert_eq!((status, &*empty), (200, r#"{"accepted":0,"rejected":0,"results":[]}"#));
-    assert_eq!(world.at_rest(), 3);
+    assert_eq!(world.at_rest().await, 3);
     doors.close().await;
 }
 
@@ -89,7 +89,7 @@ async fn alertmanagers_route_keeps_its_status_codes() {
     assert_eq!(status, 400);
     let message: String = serde_json::from_str(&body).unwrap();
     assert!(message.starts_with("alert 0: E_"), "{message}");
-    assert_eq!(world.at_rest(), 3, "the good alert beside the bad one was taken");
+    assert_eq!(world.at_rest().await, 3, "the good alert beside the bad one was taken");
     doors.close().await;
 }
 
@@ -104,7 +104,7 @@ async fn grpc_answers_each_event_and_says_what_is_wrong() {
     let outcomes: Vec<_> = verdicts.iter().map(proto::Verdict::verdict).collect();
     assert_eq!(outcomes, [proto::Outcome::Opened, proto::Outcome::Rejected, proto::Outcome::Opened]);
     assert_eq!((&*verdicts[1].code, &*verdicts[1].field), ("E_MISSING", "/source"));
-    assert_eq!(world.at_rest(), 3);
+    assert_eq!(world.at_rest().await, 3);
     doors.close().await;
 }
 
@@ -126,7 +126,7 @@ async fn grpc_messages_beyond_the_limits_are_resource_exhausted() {
     let mut compressed = EventServiceClient::new(channel(&doors).await).send_compressed(CompressionEncoding::Zstd);
     let refusal = compressed.push(request).await.unwrap_err();
     assert_eq!(refusal.code(), Code::ResourceExhausted, "{refusal}");
-    assert_eq!(world.at_rest(), 0);
+    assert_eq!(world.at_rest().await, 0);
     doors.close().await;
 }
 
@@ -148,7 +148,7 @@ async fn a_stream_answers_every_request_in_order_and_ends_at_the_first_that_is_u
     let mut answers = client.push_stream(tokio_stream::iter(requests)).await.unwrap().into_inner();
     assert_eq!(answers.message().await.unwrap().unwrap().verdicts.len(), 1);
     assert_eq!(answers.message().await.unwrap_err().code(), Code::ResourceExhausted);
-    world.at_rest();
+    world.at_rest().await;
     doors.close().await;
 }
 

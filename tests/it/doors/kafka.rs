@@ -77,13 +77,13 @@ async fn a_source_reads_on_exactly_where_the_store_is() {
     position(&world, 1, 100).await;
     until("all partitions show", || source.status().partitions == 2).await;
     assert!(source.stop(Duration::from_secs(5)).await);
-    assert_eq!(world.at_rest(), 600);
+    assert_eq!(world.at_rest().await, 600);
 
     cluster.produce(1, &events[..50]);
     let source = cluster.source(&world, Start::Earliest, None);
     position(&world, 1, 150).await;
     assert!(source.stop(Duration::from_secs(5)).await);
-    assert_eq!(world.at_rest(), 650, "no record was read twice");
+    assert_eq!(world.at_rest().await, 650, "no record was read twice");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,7 +94,7 @@ async fn a_bad_record_is_buried_before_its_position_is_passed() {
     cluster.produce(0, &[&first, "not json", "", &last]);
     let source = cluster.source(&world, Start::Earliest, Some("dead"));
     position(&world, 0, 4).await;
-    assert_eq!(world.at_rest(), 4);
+    assert_eq!(world.at_rest().await, 4);
     let brokers = cluster.mock.bootstrap_servers();
     let codes = tokio::task::spawn_blocking(move || {
         let mut config = ClientConfig::new();
@@ -134,5 +134,5 @@ async fn latest_starts_at_the_end_and_stores_that_place() {
     let source = cluster.source(&world, Start::Latest, None);
     position(&world, 0, 3).await;
     assert!(source.stop(Duration::from_secs(5)).await);
-    assert_eq!(world.at_rest(), 1, "what was there before the first start is not read, what came since is");
+    assert_eq!(world.at_rest().await, 1, "what was there before the first start is not read, what came since is");
 }

@@ -282,6 +282,20 @@ fn an_odd_metric_name_is_found() {
 }
 
 #[test]
+fn every_metric_is_described_and_registered() {
+    holds(rules::half_declared_metrics);
+}
+
+#[test]
+fn a_metric_that_is_only_described_is_found() {
+    let text = "const HELP: &[(&str, &str)] = &[\n\
+        (\"incidentd_a_total\", \"A\"),\n\
+        (\"incidentd_b_total\", \"B\")];\n\
+        fn f() { plain(\"incidentd_a_total\") }\n";
+    finds_lines(rules::half_declared_metrics, "src/metrics.rs", text, &[3]);
+}
+
+#[test]
 fn dashboards_and_alert_rules_name_metrics_that_exist() {
     holds(rules::unknown_shipped_metrics);
 }

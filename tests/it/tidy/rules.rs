@@ -10,7 +10,7 @@ pub const GRANTS: &str = "
     event      | identity delivery
     identity   | event delivery
     delivery   | event identity
-    clock      |
+    clock      | event
     metrics    | clock
     telemetry  | clock
     proto      |
@@ -337,6 +337,18 @@ fn metric_kinds(file: &File, name: usize) -> Vec<&'static str> {
         .collect();
     let named = |kind: &&str| words.iter().any(|word| word.contains(*kind));
     ["counter", "gauge", "histogram"].into_iter().filter(named).collect()
+}
+
+/// A metric is named where it is described and where it is registered; one that is named once lacks the other.
+pub fn half_declared_metrics(tree: &Tree) -> Findings {
+    let mut named: Vec<(&str, String)> = Vec::new();
+    for file in tree.rust("src/").filter(|file| declares_metrics(file)) {
+        named
+            .extend(metric_literals(file).map(|at| (file.tokens[at].text.as_str(), file.at(file.tokens[at].line, ""))));
+    }
+    let once = |name: &str| named.iter().filter(|other| other.0 == name).count() == 1;
+    let remedy = "is described or registered, but not both; write it where it belongs, or remove it";
+    named.iter().filter(|(name, _)| once(name)).map(|(name, place)| format!("{place}`{name}` {remedy}")).collect()
 }
 
 pub fn unknown_shipped_metrics(tree: &Tree) -> Findings {

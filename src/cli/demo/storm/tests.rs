@@ -4,24 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
+use crate::config::Config;
 use crate::delivery::Action;
 use crate::engine::decision::{Outcome, Verdict};
 use crate::engine::{EngineConfig, Shard};
 use crate::event::{self, Batch, Text};
 use crate::identity::{EventKey, Fingerprint, Hasher, domain};
-use crate::rules::{DEFAULT_MATRIX, RuleConfig, compile};
-
-#[derive(serde::Deserialize)]
-struct Bundled {
-    rules: Vec<RuleConfig>,
-    sinks: Vec<String>,
-}
 
 fn shard() -> Shard {
-    let bundled: Bundled = serde_saphyr::from_str(include_str!("../rules.yaml")).unwrap();
-    let (rules, problems) = compile(&bundled.rules, &bundled.sinks, DEFAULT_MATRIX, &[]);
-    assert_eq!(problems, []);
-    Shard::new(EngineConfig::default(), Arc::new(rules))
+    let loaded = Config::parse("rules.yaml", include_str!("../rules.yaml"), &|_| None).unwrap();
+    Shard::new(EngineConfig::default(), Arc::new(loaded.config.rule_set().0))
 }
 
 /// What decoding and normalising do to an event of the wire, as far as the engine sees it.

@@ -5,20 +5,23 @@
 //! members of a group, its counts, all indexes and all timers are derived from them at the end of recovery. Texts are
 //! written out. The first byte of every entry is the version of the format.
 
+mod codec;
+mod records;
+
 use std::sync::Arc;
 
 use super::alert::Dirty;
-use super::codec::{Fault, Reader, Writer};
 use super::group::RETIRED;
-use super::records::{
-    ALERT, ALERT_COUNTERS, ALERT_GONE, CLOSED, GROUP, GROUP_COUNTERS, GROUP_GONE, SEEN, read_alert,
-    read_alert_counters, read_group, read_group_counters, release_key, write_alert, write_alert_counters, write_closed,
-    write_group, write_group_counters, write_ids,
-};
 use super::shard::{Changes, ReloadReport, Shard, SnapshotStep};
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
-use crate::rules::RuleSet;
+use crate::rules::{Rule, RuleSet};
+use codec::{Fault, Reader, Writer};
+use records::{
+    ALERT, ALERT_COUNTERS, ALERT_GONE, CLOSED, GROUP, GROUP_COUNTERS, GROUP_GONE, SEEN, read_alert,
+    read_alert_counters, read_group, read_group_counters, write_alert, write_alert_counters, write_closed, write_group,
+    write_group_counters, write_ids,
+};
 
 /// Version of the format; entries of another one are refused.
 const FORMAT: u8 = 1;
@@ -126,22 +129,22 @@ impl Shard {
             match reader.byte()? {
                 ALERT => self.restore_alert(&mut reader)?,
                 ALERT_COUNTERS => {
-                    let slot = reader.small()?;
+                    let slot = reader.slot()?;
                     read_alert_counters(&mut reader, self.alerts.slots.get_mut(slot))?;
                 }
                 ALERT_GONE => {
-                    let slot = reader.small()?;
+                    let slot = reader.slot()?;
                     if let Some(alert) = self.alerts.slots.remove(slot) {
                         alert.texts.release(&mut self.names);
                     }
                 }
                 GROUP => self.restore_group(&mut reader)?,
                 GROUP_COUNTERS => {
-                    let slot = reader.small()?;
+                    let slot = reader.slot()?;
                     read_group_counters(&mut reader, self.groups.slots.get_mut(slot))?;
                 }
                 GROUP_GONE => {
-                    let slot = reader.small()?;
+                    let slot = reader.slot()?;
                     self.remove_restored_group(slot);
                 }
                 SEEN => {
@@ -179,14 +182,14 @@ impl Shard {
 
     fn remove_restored_group(&mut self, slot: u32) {
         if let Some(group) = self.groups.slots.remove(slot) {
-            release_key(&mut self.names, &group);
+            group.release(&mut self.names);
         }
     }
 
     /// Ends recovery: binds groups to the present rules and derives members, counts, indexes and timers.
     pub fn finish_restore(&mut self) -> ReloadReport {
         self.alerts.finish_restore();
-        self.seen.finish_restore();
+        self.seen.finish_restore(self.config.dedup_max_ids);
         self.closed_ids.forget_fresh();
         let alerts: Vec<u32> = self.alerts.slots.slots().map(|(slot, _)| slot).collect();
         for slot in &alerts {
@@ -194,6 +197,9 @@ impl Shard {
             let groups = &mut self.groups.slots;
             alert.memberships.retain(|membership| {
                 let Some(group) = groups.get_mut(membership.group) else { return false };
+                if group.members.last() == Some(slot) {
+                    return false;
+                }
                 membership.place = group.members.len() as u32;
                 group.members.push(*slot);
                 group.firing += u32::from(membership.firing);
@@ -221,11 +227,18 @@ impl Shard {
     }
 
     /// Takes a new rule set. Windows of rules that correlate as before are untouched; other windows are dropped;
-    /// incidents stay, and follow the new rule of the same name where its `group_by` is the same.
+    /// incidents stay, and follow the new rule of the same name where its `group_by` is the same, also when that comes
+    /// back after it was gone.
     pub fn reload(&mut self, rules: Arc<RuleSet>, config: super::EngineConfig) -> ReloadReport {
+        let retention = self.config.retention();
         self.rules = rules;
         self.config = config;
-        self.rebind()
+        let report = self.rebind();
+        if self.config.retention() < retention {
+            let alerts: Vec<u32> = self.alerts.slots.slots().map(|(slot, _)| slot).collect();
+            alerts.into_iter().for_each(|slot| self.schedule_alert(slot));
+        }
+        report
     }
 
     fn rebind(&mut self) -> ReloadReport {
@@ -242,24 +255,16 @@ impl Shard {
             let same_key = rule.as_ref().is_some_and(|rule| names.eq(rule.group_by.iter().map(|name| &**name)));
             let same = same_key && rule.as_ref().is_some_and(|rule| rule.correlation == group.correlation);
             let has_incident = group.incident.is_some();
-            let (old, retired) = (group.rule, group.rule == RETIRED);
+            // A rule that comes back finds its incident again, so that no second one opens beside it.
+            let reachable = group.rule != RETIRED || self.groups.find(group.key_hash).is_none();
             match (place, rule) {
-                (Some(place), Some(rule)) if !retired && (same || (same_key && has_incident)) => {
+                (Some(place), Some(rule)) if reachable && (same || (same_key && has_incident)) => {
                     report.kept += 1;
-                    let group = &mut self.groups.slots[slot];
-                    group.rule = place;
-                    group.correlation = rule.correlation;
-                    if let Some(incident) = group.incident.as_deref_mut() {
-                        incident.policy = super::lifecycle::policy(&rule);
-                    }
-                    if !same {
-                        group.span.clear();
-                        self.mark_group(slot, Dirty::Whole);
-                    }
+                    self.bind(slot, place, &rule);
                 }
                 _ if has_incident => {
                     report.retired += 1;
-                    if old != RETIRED {
+                    if self.groups.slots[slot].rule != RETIRED {
                         self.groups.unindex(slot);
                         self.groups.slots[slot].rule = RETIRED;
                         self.mark_group(slot, Dirty::Whole);
@@ -272,5 +277,31 @@ impl Shard {
             }
         }
         report
+    }
+
+    /// Lets a group follow a rule of the present set.
+    fn bind(&mut self, slot: u32, place: u32, rule: &Rule) {
+        let group = &mut self.groups.slots[slot];
+        let retired = std::mem::replace(&mut group.rule, place) == RETIRED;
+        let other = std::mem::replace(&mut group.correlation, rule.correlation) != rule.correlation;
+        if other {
+            group.span.clear();
+        }
+        let policy = super::lifecycle::policy(rule);
+        let incident = group.incident.as_deref_mut().filter(|incident| incident.policy != policy);
+        let changed = incident.map(|incident| incident.policy = policy).is_some();
+        if retired {
+            let key_hash = group.key_hash;
+            self.groups.index(slot, key_hash);
+        }
+        if retired || other || changed {
+            self.mark_group(slot, Dirty::Whole);
+        }
+        if changed {
+            // Stale alerts may no longer be held on to.
+            let members = self.groups.slots[slot].members.clone();
+            members.into_iter().for_each(|alert| self.schedule_alert(alert));
+        }
+        self.schedule_group(slot);
     }
 }

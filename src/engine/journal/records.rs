@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::alert::{Alert, AlertState, Dirty, Membership, Register, Texts};
 use super::codec::{Fault, Reader, Writer};
-use super::group::{Gathered, Group, Incident, Phase, Policy, RETIRED};
-use super::incident::{IncidentLink, IncidentStatus};
-use super::interner::{Interner, Symbol};
-use super::window::{Entry, Span};
+use crate::engine::alert::{Alert, AlertState, Dirty, Membership, Register, Texts};
+use crate::engine::group::{Gathered, Group, Incident, Opening, Phase, Policy, RETIRED};
+use crate::engine::incident::{IncidentLink, IncidentStatus};
+use crate::engine::interner::{Interner, Symbol};
+use crate::engine::window::{Entry, Span};
 use crate::event::{Severity, Status, Timestamp};
 use crate::identity::{Fingerprint, IncidentId};
 use crate::rules::{Level, OnStale, Priority};
@@ -23,13 +23,6 @@ pub(super) const GROUP_COUNTERS: u8 = 5;
 pub(super) const GROUP_GONE: u8 = 6;
 pub(super) const SEEN: u8 = 7;
 pub(super) const CLOSED: u8 = 8;
-
-pub(super) fn release_key(names: &mut Interner, group: &Group) {
-    for (name, value) in &group.key {
-        names.release(*name);
-        value.iter().for_each(|value| names.release(*value));
-    }
-}
 
 pub(super) fn write_ids(writer: &mut Writer, ids: impl ExactSizeIterator<Item = (u128, Timestamp)>) {
     if ids.len() == 0 {
@@ -81,7 +74,7 @@ pub(super) fn write_counters(writer: &mut Writer, alert: &Alert) {
 pub(super) fn read_alert_counters(reader: &mut Reader<'_>, alert: Option<&mut Alert>) -> Result<(), Fault> {
     let register = read_register(reader)?;
     let (first_seen, last_seen, until) = (reader.time()?, reader.time()?, reader.time()?);
-    let count = reader.number()?;
+    let count = reader.tally()?;
     // The alert may be gone already where a later slice of the snapshot was read first.
     if let Some(alert) = alert {
         (alert.register, alert.count) = (register, count);
@@ -136,7 +129,7 @@ pub(super) fn write_alert(writer: &mut Writer, names: &Interner, slot: u32, aler
 }
 
 pub(super) fn read_alert(reader: &mut Reader<'_>, names: &mut Interner) -> Result<(u32, Alert), Fault> {
-    let slot = reader.small()?;
+    let slot = reader.slot()?;
     let fingerprint = Fingerprint(reader.wide()?);
     let (state, severity) = (reader.byte()?, reader.byte()?);
     let state = AlertState::ALL.into_iter().find(|known| *known as u8 == state);
@@ -178,7 +171,7 @@ pub(super) fn write_group_counters(writer: &mut Writer, slot: u32, group: &Group
 }
 
 pub(super) fn read_group_counters(reader: &mut Reader<'_>, group: Option<&mut Group>) -> Result<(), Fault> {
-    let (events, last_activity, newest_event_at) = (reader.number()?, reader.time()?, reader.time()?);
+    let (events, last_activity, newest_event_at) = (reader.tally()?, reader.time()?, reader.time()?);
     if let Some(group) = group {
         (group.events, group.last_activity, group.newest_event_at) = (events, last_activity, newest_event_at);
     }
@@ -197,15 +190,16 @@ pub(super) fn write_group(writer: &mut Writer, names: &Interner, slot: u32, grou
         writer.text(names.text(*name));
         write_maybe_text(writer, value.map(|value| names.text(value)));
     }
-    writer.number(group.events);
+    writer.number(group.events_before);
+    writer.number(group.events - group.events_before);
     writer.time(group.last_activity);
     writer.time(group.newest_event_at);
     writer.maybe_time(if let Phase::Waiting(until) = group.phase { Some(until) } else { None });
     writer.byte(u8::from(group.opening.is_some()));
-    if let Some((event, at, alert)) = group.opening {
+    if let Some(Opening { event, since, slot }) = group.opening {
         writer.wide(event);
-        writer.time(at);
-        writer.number(u64::from(alert));
+        writer.time(since);
+        writer.number(u64::from(slot));
     }
     writer.number(group.span.entries().len() as u64);
     for entry in group.span.entries() {
@@ -220,7 +214,7 @@ pub(super) fn write_group(writer: &mut Writer, names: &Interner, slot: u32, grou
 }
 
 pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Result<(u32, Group), Fault> {
-    let slot = reader.small()?;
+    let slot = reader.slot()?;
     let retired = reader.flag()?;
     let rule_name = Arc::from(reader.text()?);
     let (correlation, key_hash) = (reader.fixed()?, reader.wide()?);
@@ -228,12 +222,20 @@ pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
     let key = (0..parts)
         .map(|_| Ok((names.intern(reader.text()?), read_maybe_text(reader)?.map(|value| names.intern(value)))))
         .collect::<Result<_, Fault>>()?;
-    let (events, last_activity, newest_event_at) = (reader.number()?, reader.time()?, reader.time()?);
+    let (events_before, events_since) = (reader.tally()?, reader.tally()?);
+    let (last_activity, newest_event_at) = (reader.time()?, reader.time()?);
     let waiting = reader.maybe_time()?;
-    let opening = if reader.flag()? { Some((reader.wide()?, reader.time()?, reader.small()?)) } else { None };
+    let opening = if reader.flag()? {
+        Some(Opening { event: reader.wide()?, since: reader.time()?, slot: reader.slot()? })
+    } else {
+        None
+    };
     let mut span = Span::default();
     for _ in 0..reader.count()? {
-        span.push(Entry { at: reader.time()?, item: reader.fixed()?, event: reader.wide()? });
+        let entry = Entry { at: reader.time()?, item: reader.fixed()?, event: reader.wide()? };
+        if !span.restore(entry) {
+            return Err(reader.fault("entries out of order"));
+        }
     }
     let incident = if reader.flag()? { Some(Box::new(read_incident(reader)?)) } else { None };
     let phase = match (&incident, waiting) {
@@ -253,7 +255,8 @@ pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
         opening,
         members: Vec::new(),
         firing: 0,
-        events,
+        events: events_before + events_since,
+        events_before,
         last_activity,
         newest_event_at,
         timer_at: Timestamp::MAX,
@@ -305,7 +308,7 @@ pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> 
     let status = reader.byte()?;
     let status = IncidentStatus::ALL.into_iter().find(|known| *known as u8 == status);
     let status = status.ok_or_else(|| reader.fault("unknown incident status"))?;
-    let (version, sequence, title) = (reader.number()?, reader.number()?, reader.text()?.to_owned());
+    let (version, sequence, title) = (reader.tally()?, reader.tally()?, reader.text()?.to_owned());
     let severity = reader.byte()?;
     let severity = Severity::from_byte(severity).ok_or_else(|| reader.fault("unknown severity"))?;
     let mut level = || -> Result<Option<Level>, Fault> { Ok(Level::from_byte(reader.byte()?)) };
@@ -316,7 +319,7 @@ pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> 
     let service = read_maybe_text(reader)?.map(Arc::from);
     let opened_at = reader.time()?;
     let (acknowledged_at, resolved_at) = (reader.maybe_time()?, reader.maybe_time()?);
-    let (updated_at, total, clear_since) = (reader.time()?, reader.number()?, reader.maybe_time()?);
+    let (updated_at, total, clear_since) = (reader.time()?, reader.tally()?, reader.maybe_time()?);
     let (linked, changed, cleared) = (reader.small()?, reader.small()?, reader.small()?);
     let gathered = Gathered { linked, changed, cleared, due: reader.maybe_time()? };
     let reasons = reader.count()?;

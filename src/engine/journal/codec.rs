@@ -3,6 +3,7 @@
 //! Unsigned numbers are LEB128, signed ones zigzag first (the scheme of Protocol Buffers). Reading never panics and
 //! never allocates more than the input is long; a damaged entry ends in an error that names the place.
 
+use crate::engine::slab::SLOTS_MAX;
 use crate::event::Timestamp;
 
 /// Appends values to a buffer.
@@ -104,9 +105,24 @@ impl<'a> Reader<'a> {
         Err(self.fault("number too long"))
     }
 
-    pub(super) fn small(&mut self) -> Result<u32, Fault> {
+    fn at_most(&mut self, max: u64) -> Result<u64, Fault> {
         let value = self.number()?;
-        u32::try_from(value).map_err(|_| self.fault("number too large"))
+        if value > max { Err(self.fault("number too large")) } else { Ok(value) }
+    }
+
+    /// A number that is counted up from here; room is left to do so.
+    pub(super) fn tally(&mut self) -> Result<u64, Fault> {
+        self.at_most(u64::MAX >> 2)
+    }
+
+    /// The same, in 32 bits.
+    pub(super) fn small(&mut self) -> Result<u32, Fault> {
+        Ok(self.at_most(u64::from(u32::MAX >> 1))? as u32)
+    }
+
+    /// The number of a slot.
+    pub(super) fn slot(&mut self) -> Result<u32, Fault> {
+        Ok(self.at_most(u64::from(SLOTS_MAX) - 1)? as u32)
     }
 
     pub(super) fn signed(&mut self) -> Result<i64, Fault> {

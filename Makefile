@@ -1,0 +1,45 @@
+# `make` lists the targets. What is needed: Rust (rustup reads rust-toolchain.toml), a C compiler, make.
+# Everything builds in the dev profile, whose dependencies are optimised (Cargo.toml): from clean in a fraction of the
+# time of a release build, and fast enough for the demo and the tests. `make release` is for a daemon that stays.
+
+CARGO ?= cargo
+.DEFAULT_GOAL := help
+.PHONY: help demo build release test lint alerts bench fmt servers clean-servers
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## play a night's storm through the real daemon; needs no server
+	$(CARGO) run --locked -- demo
+
+build: ## target/debug/incidentd
+	$(CARGO) build --locked
+
+release: ## target/release/incidentd
+	$(CARGO) build --locked --release
+
+test: servers lint alerts ## all that CI runs: lint, alert rules, every test, with the real servers they talk to
+	$(CARGO) test --locked
+
+lint: ## formatting, clippy and documentation with warnings as errors; dependencies if cargo-deny is installed
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; fi
+
+alerts: servers ## the Prometheus files of deploy/, with their unit tests
+	promtool check config deploy/prometheus/prometheus.yml
+	promtool check rules deploy/prometheus/alerts.yml
+	promtool test rules deploy/prometheus/alerts.test.yml
+
+bench: ## events per second and CPU through the real daemon
+	$(CARGO) bench --locked --bench daemon
+
+fmt: ## format the sources
+	$(CARGO) fmt
+
+servers: ## fetch the servers that the tests talk to, once: Kafka, Prometheus, Alertmanager
+	tests/servers/fetch.sh
+
+clean-servers: ## remove what was fetched outside the repository
+	rm -rf "$${INCIDENTD_TEST_CACHE:-$$HOME/.cache/incidentd-tests}"

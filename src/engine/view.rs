@@ -1,0 +1,127 @@
+//! What the outside sees of an incident: the document, its numbers, its alerts.
+//!
+//! Only reads. A document is built when a decision is taken and shared from then on; lists of alerts are cut to a limit
+//! by whoever asks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::alert::AlertState;
+use super::group::{Group, Incident, Phase};
+use super::incident::{AlertCounts, AlertDoc, Escalation, IncidentCounts, IncidentDoc, Targets};
+use super::interner::Symbol;
+use super::shard::Shard;
+use crate::identity::{IncidentId, alertmanager_fingerprint};
+use crate::rules::Level;
+
+impl Shard {
+    pub(super) fn doc(&self, state: &Group, incident: &Incident) -> IncidentDoc {
+        let key: BTreeMap<Arc<str>, Arc<str>> = state
+            .key
+            .iter()
+            .filter_map(|(name, value)| Some((self.names.text(*name).into(), self.names.text((*value)?).into())))
+            .collect();
+        IncidentDoc {
+            id: incident.id,
+            status: incident.status,
+            version: incident.version,
+            title: incident.title.clone(),
+            rule: state.rule_name.clone(),
+            key,
+            severity: incident.severity,
+            impact: incident.impact,
+            urgency: incident.urgency,
+            priority: incident.priority,
+            priority_reason: priority_reason(incident),
+            service: incident.service.clone(),
+            assignee: None,
+            opened_at: incident.opened_at,
+            acknowledged_at: incident.acknowledged_at,
+            resolved_at: incident.resolved_at,
+            updated_at: incident.updated_at,
+            alerts: alert_counts(state, incident),
+            events: state.events - state.events_before,
+            links: incident.links.clone(),
+            targets: Targets::default(),
+            escalation: Escalation::default(),
+            reasons: incident.reasons.clone(),
+        }
+    }
+
+    /// The present numbers of a group's incident.
+    pub(super) fn counts(&self, group: u32) -> Option<IncidentCounts> {
+        let state = self.groups.slots.get(group)?;
+        let incident = state.incident.as_deref()?;
+        Some(IncidentCounts {
+            id: incident.id,
+            alerts: alert_counts(state, incident),
+            events: state.events - state.events_before,
+        })
+    }
+
+    /// Every incident that is not closed, as it is now.
+    pub fn docs(&self) -> Vec<Arc<IncidentDoc>> {
+        let live = self.groups.slots.slots();
+        live.filter_map(|(_, state)| Some(Arc::new(self.doc(state, state.incident.as_deref()?)))).collect()
+    }
+
+    /// The alerts of an incident that is not closed: at most `limit`, firing ones first, then the oldest, and how many
+    /// there are in all.
+    pub fn incident_alerts(&self, id: IncidentId, limit: usize) -> Option<(Vec<AlertDoc>, u64)> {
+        let group = *self.incidents.get(&id)?;
+        let state = self.groups.slots.get(group)?;
+        let total = state.incident.as_deref()?.total;
+        let linked =
+            |slot: &u32| self.alerts.slots[*slot].memberships.iter().any(|one| one.group == group && one.linked);
+        let mut chosen: Vec<u32> = state.members.iter().copied().filter(linked).collect();
+        chosen.sort_unstable_by_key(|slot| {
+            let alert = &self.alerts.slots[*slot];
+            (alert.state != AlertState::Firing, alert.first_seen, alert.fingerprint)
+        });
+        chosen.truncate(limit);
+        Some((chosen.into_iter().map(|slot| self.alert_doc(slot)).collect(), total))
+    }
+
+    fn alert_doc(&self, slot: u32) -> AlertDoc {
+        let (alert, names) = (&self.alerts.slots[slot], &self.names);
+        let pairs = |pairs: &[(Symbol, Symbol)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(name, value)| (names.text(*name).to_owned(), names.text(*value).to_owned())).collect()
+        };
+        let text = |symbol: Option<_>| symbol.map_or(String::new(), |symbol| names.text(symbol).to_owned());
+        let labels = pairs(&alert.texts.labels);
+        let sorted = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        AlertDoc {
+            fingerprint: format!("{:016x}", alertmanager_fingerprint(sorted)),
+            state: alert.state.as_str(),
+            severity: alert.severity,
+            source: text(alert.texts.source),
+            summary: text(alert.texts.summary),
+            labels,
+            annotations: pairs(&alert.texts.annotations),
+            count: alert.count,
+            first_seen: alert.first_seen,
+            last_seen: alert.last_seen,
+            ends_at: (alert.state == AlertState::Firing).then_some(alert.until),
+        }
+    }
+}
+
+fn alert_counts(state: &Group, incident: &Incident) -> AlertCounts {
+    // While it is resolved, a member that fires again is not the incident's until the condition holds again.
+    let firing = if state.phase == Phase::Live { u64::from(state.firing).min(incident.total) } else { 0 };
+    AlertCounts { firing, resolved: incident.total - firing, total: incident.total }
+}
+
+fn priority_reason(incident: &Incident) -> String {
+    let name = |level: Level| ["high", "medium", "low"][level as usize];
+    let from = match incident.fixed_urgency {
+        Some(_) => "set by the rule".to_owned(),
+        None => format!("from severity {}", incident.severity.as_str()),
+    };
+    format!(
+        "{}: {} impact, {} urgency ({from})",
+        incident.priority.as_str(),
+        name(incident.impact),
+        name(incident.urgency)
+    )
+}

@@ -1,0 +1,262 @@
+//! The engine against a naive reference, and against itself: restarted, batched otherwise, sharded, damaged.
+//!
+//! Random rules, random events with few names, out of order, on a clock of whole seconds, so that everything happens at
+//! once as often as it can.
+
+mod laws;
+mod reference;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use incidentd::engine::decision::{Decision, Verdict};
+use incidentd::engine::incident::IncidentStatus;
+use incidentd::engine::{EngineConfig, Shard};
+use incidentd::event::{Batch, Timestamp};
+use incidentd::normalise::NormaliseConfig;
+use incidentd::rules::{DEFAULT_MATRIX, DistinctConfig, OnStale, OpenWhenConfig, RuleConfig, RuleSet, compile};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::scenarios::runner::Gate;
+use reference::{Reference, Seen, Told};
+
+const START: Timestamp = Timestamp::from_parts(1_800_000_000, 0);
+
+/// Which alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name {
+    service: u8,
+    host: u8,
+}
+
+impl Name {
+    fn label(self, name: &str) -> String {
+        if name == "service" { format!("s{}", self.service) } else { format!("h{}", self.host) }
+    }
+}
+
+/// An event, on the clock of the test.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    name: Name,
+    firing: bool,
+    at: Timestamp,
+    ends_at: Option<Timestamp>,
+    id: Option<u8>,
+    severity: &'static str,
+}
+
+/// An event as it is generated, relative to the time of its step.
+#[derive(Clone, Debug)]
+struct Draft {
+    name: Name,
+    firing: bool,
+    lag_s: i64,
+    lease_s: Option<u64>,
+    id: Option<u8>,
+    severity: &'static str,
+}
+
+/// Time passes, then events come in one batch.
+#[derive(Clone, Debug)]
+struct Step {
+    pause_s: u64,
+    events: Vec<Draft>,
+}
+
+impl Draft {
+    fn sent_at(&self, now: Timestamp) -> Sent {
+        let lag = Duration::from_secs(self.lag_s.unsigned_abs());
+        let at = if self.lag_s < 0 { now.plus(lag) } else { now.minus(lag) };
+        let ends_at = self.lease_s.map(|lease_s| at.plus(Duration::from_secs(lease_s)));
+        Sent { name: self.name, firing: self.firing, at, ends_at, id: self.id, severity: self.severity }
+    }
+}
+
+impl Sent {
+    fn json(&self) -> serde_json::Value {
+        let mut event = serde_json::json!({
+            "labels": { "service": self.name.label("service"), "host": self.name.label("host") },
+            "status": if self.firing { "firing" } else { "resolved" },
+            "occurred_at": self.at.to_string(),
+            "severity": self.severity,
+        });
+        if let Some(ends_at) = self.ends_at {
+            event["ends_at"] = ends_at.to_string().into();
+        }
+        if let Some(id) = self.id {
+            event["id"] = id.to_string().into();
+        }
+        event
+    }
+}
+
+fn seconds(of: &'static [u64]) -> impl Strategy<Value = Duration> {
+    select(of).prop_map(Duration::from_secs)
+}
+
+fn open_when() -> impl Strategy<Value = OpenWhenConfig> {
+    let count = 1u32..4;
+    (select(&[0u8, 1, 2][..]), count).prop_map(|(kind, count)| OpenWhenConfig {
+        alerts: (kind == 0).then_some(count),
+        events: (kind == 1).then_some(count),
+        distinct: (kind == 2).then(|| DistinctConfig { label: "host".to_owned(), count }),
+    })
+}
+
+fn rule() -> impl Strategy<Value = RuleConfig> {
+    const GROUP_BY: &[&[&str]] = &[&[], &["service"], &["host", "service"]];
+    let group_by = select(GROUP_BY);
+    let times = (
+        seconds(&[1, 5, 10, 30]),
+        seconds(&[0, 0, 5, 15]),
+        seconds(&[0, 5, 20]),
+        seconds(&[0, 10, 60]),
+        seconds(&[0, 5]),
+    );
+    (group_by, open_when(), times, any::<bool>(), any::<bool>()).prop_map(|(group_by, open_when, times, hold, all)| {
+        let (window, wait, resolve_after, reopen_within, update_interval) = times;
+        RuleConfig {
+            group_by: group_by.iter().map(|label| (*label).to_owned()).collect(),
+            matchers: if all { Vec::new() } else { vec!["host!=h0".to_owned()] },
+            on_stale: if hold { OnStale::Hold } else { OnStale::Clear },
+            open_when,
+            window,
+            wait,
+            resolve_after,
+            reopen_within,
+            update_interval,
+            ..serde_saphyr::from_str("name: r").expect("a rule")
+        }
+    })
+}
+
+fn rules() -> impl Strategy<Value = Vec<RuleConfig>> {
+    vec(rule(), 1..4).prop_map(|mut rules| {
+        rules.iter_mut().enumerate().for_each(|(place, rule)| rule.name = format!("r{place}"));
+        rules
+    })
+}
+
+fn config() -> impl Strategy<Value = EngineConfig> {
+    (seconds(&[5, 20, 60]), seconds(&[0, 5, 20]), seconds(&[10, 60])).prop_map(|(lease, lateness, horizon)| {
+        EngineConfig { resolve_timeout: lease, lateness, dedup_horizon: horizon, ..EngineConfig::default() }
+    })
+}
+
+fn draft(critical: u32) -> impl Strategy<Value = Draft> {
+    let name = (0u8..2, 0u8..3).prop_map(|(service, host)| Name { service, host });
+    let firing = prop::bool::weighted(0.7);
+    let lag_s = prop_oneof![4 => Just(0i64), 2 => 0i64..12, 1 => -5i64..40];
+    let lease_s = prop::option::weighted(0.3, 0u64..40);
+    let id = prop::option::weighted(0.2, 0u8..6);
+    let severity = prop_oneof![8 => Just("warning"), critical => Just("critical")];
+    (name, firing, lag_s, lease_s, id, severity).prop_map(|(name, firing, lag_s, lease_s, id, severity)| Draft {
+        name,
+        firing,
+        lag_s,
+        lease_s,
+        id,
+        severity,
+    })
+}
+
+/// Of nine events `critical` are graver than the others.
+fn steps(critical: u32) -> impl Strategy<Value = Vec<Step>> {
+    let pause_s = prop_oneof![3 => 0u64..3, 3 => select(&[5u64, 10, 15, 20][..]), 1 => 0u64..100];
+    vec((pause_s, vec(draft(critical), 0..5)).prop_map(|(pause_s, events)| Step { pause_s, events }), 1..25)
+}
+
+fn compiled(rules: &[RuleConfig], scope: &[String]) -> Arc<RuleSet> {
+    let (set, problems) = compile(rules, &["ops".to_owned()], DEFAULT_MATRIX, scope);
+    assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
+    Arc::new(set)
+}
+
+/// A shard behind the real way in.
+struct Rig {
+    config: EngineConfig,
+    shard: Shard,
+    gate: Gate,
+    now: Timestamp,
+}
+
+/// What a step brought about.
+#[derive(Debug, Default)]
+struct Brought {
+    verdicts: Vec<Verdict>,
+    decisions: Vec<Decision>,
+    journal: Vec<u8>,
+}
+
+impl Rig {
+    fn new(config: &EngineConfig, rules: Arc<RuleSet>, scope: &[String]) -> Self {
+        let normalise = NormaliseConfig { scope: scope.to_vec(), ..NormaliseConfig::default() };
+        Self {
+            config: config.clone(),
+            shard: Shard::new(config.clone(), rules),
+            gate: Gate::new(normalise),
+            now: START,
+        }
+    }
+
+    fn batch(&mut self, events: &[Draft]) -> Batch {
+        let events: Vec<_> = events.iter().map(|draft| draft.sent_at(self.now).json()).collect();
+        let body = serde_json::to_vec(&events).expect("JSON");
+        let (batch, rejects) = self.gate.take(self.now, body).expect("an array");
+        assert_eq!(rejects, []);
+        batch
+    }
+
+    fn step(&mut self, step: &Step) -> Brought {
+        self.now = self.now.plus(Duration::from_secs(step.pause_s));
+        let batch = self.batch(&step.events);
+        let mut verdicts = Vec::new();
+        self.shard.apply(self.now, &batch, None, &mut verdicts);
+        let changes = self.shard.take_changes();
+        Brought { verdicts, decisions: changes.decisions, journal: changes.journal }
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        let docs = self.shard.docs();
+        let seen = docs.iter().map(|doc| {
+            let resolved = doc.status == IncidentStatus::Resolved;
+            (doc.rule.to_string(), key(&doc.key), resolved, doc.alerts.firing, doc.alerts.total)
+        });
+        let mut seen: Vec<Seen> = seen.collect();
+        seen.sort();
+        seen
+    }
+}
+
+fn key(key: &std::collections::BTreeMap<Arc<str>, Arc<str>>) -> String {
+    key.values().map(|value| &**value).collect::<Vec<_>>().join(",")
+}
+
+fn told(decision: &Decision) -> Told {
+    (decision.incident.rule.to_string(), key(&decision.incident.key), decision.action)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_engine_does_what_the_reference_does(config in config(), rules in rules(), steps in steps(0)) {
+        let mut rig = Rig::new(&config, compiled(&rules, &[]), &[]);
+        let mut reference = Reference::new(config, rules);
+        for (number, step) in steps.iter().enumerate() {
+            let brought = rig.step(step);
+            reference.advance(rig.now);
+            step.events.iter().for_each(|draft| reference.event(rig.now, &draft.sent_at(rig.now)));
+            prop_assert_eq!(rig.seen(), reference.seen(), "step {}", number);
+            // Of incidents that end at the same instant, either may be told first.
+            let mut told: Vec<Told> = brought.decisions.iter().map(told).collect();
+            let mut expected = std::mem::take(&mut reference.told);
+            told.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+            expected.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+            prop_assert_eq!(told, expected, "step {}", number);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What holds of any shard, whatever the rules: it survives restarts unchanged, does not care for batches or shards,
+//! keeps its counts and its order, and takes damage for damage.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use incidentd::engine::Shard;
+use incidentd::engine::decision::{Decision, Verdict};
+use incidentd::engine::incident::IncidentStatus;
+use incidentd::identity::IncidentId;
+use incidentd::rules::RuleConfig;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::{Brought, Rig, Step, compiled, config, rules, steps};
+
+/// A run with a reload in the middle, every entry of the journal kept.
+struct History {
+    rig: Rig,
+    journal: Vec<Vec<u8>>,
+    reload_at: usize,
+    after: Vec<RuleConfig>,
+}
+
+impl History {
+    fn step(&mut self, number: usize, step: &Step) -> Brought {
+        if number == self.reload_at {
+            let config = self.rig.config.clone();
+            self.rig.shard.reload(compiled(&self.after, &[]), config);
+        }
+        let brought = self.rig.step(step);
+        self.journal.push(brought.journal.clone());
+        brought
+    }
+
+    /// A shard made of slices and entries, in the place of the one that crashed.
+    fn restored<'a>(&self, before: &[RuleConfig], at: usize, parts: impl Iterator<Item = &'a Vec<u8>>) -> Rig {
+        let rules = if at >= self.reload_at { &self.after } else { before };
+        let mut rig = Rig::new(&self.rig.config, compiled(rules, &[]), &[]);
+        rig.now = self.rig.now;
+        for part in parts.filter(|part| !part.is_empty()) {
+            rig.shard.restore(part).expect("what the shard wrote");
+        }
+        rig.shard.finish_restore();
+        rig
+    }
+}
+
+/// Everything but the bytes.
+fn shown(brought: &Brought) -> String {
+    format!("{:#?}\n{:#?}", brought.verdicts, brought.decisions)
+}
+
+fn numbers(shard: &mut Shard) -> [u64; 4] {
+    let stats = shard.stats();
+    [stats.firing, stats.resolved, stats.stale, stats.groups]
+}
+
+/// The decisions of each incident, in order.
+fn by_incident(decisions: &[Decision]) -> BTreeMap<IncidentId, Vec<String>> {
+    let mut found: BTreeMap<IncidentId, Vec<String>> = BTreeMap::new();
+    for decision in decisions {
+        found.entry(decision.incident.id).or_default().push(format!("{decision:?}"));
+    }
+    found
+}
+
+fn scoped(mut rules: Vec<RuleConfig>) -> Vec<RuleConfig> {
+    for rule in &mut rules {
+        if !rule.group_by.iter().any(|label| label == "service") {
+            rule.group_by.push("service".to_owned());
+        }
+    }
+    rules
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_shard_restored_from_its_journal_goes_on_as_the_one_that_crashed(
+        (config, before, after) in (config(), rules(), rules()),
+        steps in steps(1),
+        (reload_at, crash_at) in (any::<Index>(), any::<Index>()),
+    ) {
+        let rig = Rig::new(&config, compiled(&before, &[]), &[]);
+        let reload_at = reload_at.index(steps.len() + 1);
+        let mut history = History { rig, journal: Vec::new(), reload_at, after };
+        let crash_at = crash_at.index(steps.len());
+        for (number, step) in steps[..=crash_at].iter().enumerate() {
+            history.step(number, step);
+        }
+        let mut restored = history.restored(&before, crash_at, history.journal.iter());
+        prop_assert_eq!(numbers(&mut restored.shard), numbers(&mut history.rig.shard));
+        for (number, step) in steps.iter().enumerate().skip(crash_at + 1) {
+            if number == reload_at {
+                restored.shard.reload(compiled(&history.after, &[]), config.clone());
+            }
+            let brought = history.step(number, step);
+            prop_assert_eq!(shown(&restored.step(step)), shown(&brought), "step {} after {}", number, crash_at);
+            prop_assert_eq!(numbers(&mut restored.shard), numbers(&mut history.rig.shard));
+        }
+    }
+
+    #[test]
+    fn a_shard_restored_from_a_snapshot_taken_in_passing_goes_on_as_the_original(
+        (config, before, after) in (config(), rules(), rules()),
+        steps in steps(1),
+        (reload_at, begin_at, crash_later) in (any::<Index>(), any::<Index>(), any::<Index>()),
+    ) {
+        let rig = Rig::new(&config, compiled(&before, &[]), &[]);
+        let reload_at = reload_at.index(steps.len() + 1);
+        let mut history = History { rig, journal: Vec::new(), reload_at, after };
+        let begin_at = begin_at.index(steps.len());
+        let (mut slices, mut done_at) = (Vec::new(), None);
+        for (number, step) in steps.iter().enumerate() {
+            history.step(number, step);
+            if number >= begin_at && done_at.is_none() {
+                let slice = history.rig.shard.snapshot_step();
+                slices.push(slice.bytes);
+                done_at = slice.last.then_some(number);
+            }
+            let Some(done_at) = done_at else { continue };
+            if number == done_at + crash_later.index(steps.len() - done_at) {
+                let parts = slices.iter().chain(&history.journal[begin_at + 1..]);
+                let mut restored = history.restored(&before, number, parts);
+                prop_assert_eq!(numbers(&mut restored.shard), numbers(&mut history.rig.shard));
+                for (number, step) in steps.iter().enumerate().skip(number + 1) {
+                    if number == reload_at {
+                        restored.shard.reload(compiled(&history.after, &[]), config.clone());
+                    }
+                    let brought = history.step(number, step);
+                    prop_assert_eq!(shown(&restored.step(step)), shown(&brought), "step {}", number);
+                }
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn how_events_are_batched_does_not_matter(config in config(), rules in rules(), steps in steps(1), size in 1usize..3) {
+        let mut whole = Rig::new(&config, compiled(&rules, &[]), &[]);
+        let mut split = Rig::new(&config, compiled(&rules, &[]), &[]);
+        for step in &steps {
+            let expected = whole.step(step);
+            let pause = Step { pause_s: step.pause_s, events: Vec::new() };
+            let mut brought = split.step(&pause);
+            for events in step.events.chunks(size) {
+                let part = split.step(&Step { pause_s: 0, events: events.to_vec() });
+                brought.verdicts.extend(part.verdicts);
+                brought.decisions.extend(part.decisions);
+            }
+            prop_assert_eq!(shown(&brought), shown(&expected));
+        }
+    }
+
+    #[test]
+    fn incidents_move_by_the_table_in_rising_order_and_counts_add_up(
+        (config, before, after) in (config(), rules(), rules()),
+        steps in steps(1),
+        reload_at in any::<Index>(),
+    ) {
+        let rig = Rig::new(&config, compiled(&before, &[]), &[]);
+        let mut history = History { rig, journal: Vec::new(), reload_at: reload_at.index(steps.len()), after };
+        let mut known: BTreeMap<IncidentId, (IncidentStatus, u64)> = BTreeMap::new();
+        for (number, step) in steps.iter().enumerate() {
+            for decision in history.step(number, step).decisions {
+                let doc = &decision.incident;
+                prop_assert_eq!(doc.alerts.firing + doc.alerts.resolved, doc.alerts.total);
+                prop_assert!(doc.events >= doc.alerts.total.min(1));
+                match known.get(&doc.id) {
+                    None => prop_assert_eq!(decision.action, incidentd::delivery::Action::Opened),
+                    Some((status, sequence)) => {
+                        prop_assert_eq!(status.after(decision.action), Some(doc.status), "{:?}", decision);
+                        prop_assert!(decision.sequence > *sequence, "{:?}", decision);
+                    }
+                }
+                known.insert(doc.id, (doc.status, decision.sequence));
+            }
+            let docs = history.rig.shard.docs();
+            let live: Vec<_> = docs.iter().filter(|doc| doc.status.is_live()).map(|doc| (&doc.rule, &doc.key)).collect();
+            prop_assert_eq!(live.len(), live.iter().collect::<BTreeSet<_>>().len(), "two live incidents of one key");
+            let open = known.iter().filter(|(_, (status, _))| *status != IncidentStatus::Closed);
+            prop_assert_eq!(open.count(), docs.len());
+            for doc in docs {
+                let listed = history.rig.shard.incident_alerts(doc.id, usize::MAX).expect("it is not closed");
+                prop_assert_eq!((listed.0.len() as u64, listed.1), (doc.alerts.total, doc.alerts.total));
+            }
+            let nothing = history.rig.shard.take_changes();
+            prop_assert!(nothing.journal.is_empty() && nothing.decisions.is_empty() && nothing.counts.is_empty());
+        }
+    }
+
+    #[test]
+    fn shards_that_part_by_scope_do_together_what_one_does_alone(
+        config in config(), rules in rules(), steps in steps(1),
+    ) {
+        let scope = ["service".to_owned()];
+        let rules = compiled(&scoped(rules), &scope);
+        let mut one = Rig::new(&config, rules.clone(), &scope);
+        let mut two = [Rig::new(&config, rules.clone(), &scope), Rig::new(&config, rules, &scope)];
+        for step in &steps {
+            let expected = one.step(step);
+            let mut verdicts: BTreeMap<u32, Verdict> = BTreeMap::new();
+            let mut decisions = Vec::new();
+            for (place, rig) in two.iter_mut().enumerate() {
+                rig.now = one.now;
+                let batch = rig.batch(&step.events);
+                let mine = |at: &u32| batch.events[*at as usize].scope.0 % 2 == place as u64;
+                let part: Vec<u32> = (0..batch.events.len() as u32).filter(mine).collect();
+                let mut found = Vec::new();
+                rig.shard.apply(rig.now, &batch, Some(&part), &mut found);
+                verdicts.extend(part.into_iter().zip(found));
+                decisions.extend(rig.shard.take_changes().decisions);
+            }
+            prop_assert_eq!(verdicts.into_values().collect::<Vec<_>>(), expected.verdicts);
+            prop_assert_eq!(by_incident(&decisions), by_incident(&expected.decisions));
+        }
+    }
+
+    #[test]
+    fn a_damaged_entry_is_an_error_or_a_shard_and_never_a_panic(
+        (config, rules) in (config(), rules()),
+        steps in steps(1),
+        (entry, place, bit, cut) in (any::<Index>(), any::<Index>(), 0u8..8, any::<bool>()),
+    ) {
+        let mut rig = Rig::new(&config, compiled(&rules, &[]), &[]);
+        let mut entries: Vec<Vec<u8>> = steps.iter().map(|step| rig.step(step).journal).collect();
+        while { let step = rig.shard.snapshot_step(); entries.push(step.bytes); !step.last } {}
+        entries.retain(|entry| !entry.is_empty());
+        let entry = entry.index(entries.len());
+        let place = place.index(entries[entry].len());
+        if cut { entries[entry].truncate(place) } else { entries[entry][place] ^= 1 << bit }
+        let mut damaged = Rig::new(&config, compiled(&rules, &[]), &[]);
+        damaged.now = rig.now;
+        if entries.iter().all(|entry| damaged.shard.restore(entry).is_ok()) {
+            damaged.shard.finish_restore();
+            steps.iter().for_each(|step| drop(damaged.step(step)));
+            damaged.shard.docs();
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Scenarios as text: timed events in, verdicts and decisions out.
+//!
+//! Owns the format and runs it against the real decoder, normaliser and engine on a clock that stands still between
+//! steps. Knows nothing of files; an unreadable scenario is an error that says where.
+//!
+//! A step gives what it sends and what must come of it. Times count from a fixed start; `occurred_at` and `ends_at` of
+//! an event may do so too (`+90s`, `-5m`). A verdict is `outcome reason`, with `have/need` where a rule waits and the
+//! incident where one is concerned. A decision is
+//! `action #incident seq number priority 'title' alerts firing/total reason why`, and `(detail)` where something was
+//! gathered. Incidents are numbered in the order in which they open. A step without `decisions` must cause none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use incidentd::engine::decision::{Decision, Reason, Verdict};
+use incidentd::engine::{EngineConfig, Shard};
+use incidentd::event::{Batch, Limits, Reject, Timestamp, duration};
+use incidentd::formats::{Decoder, Format, Payload, SeverityMap, Shape};
+use incidentd::identity::IncidentId;
+use incidentd::normalise::{IdentifiedBy, NormaliseConfig, Normaliser, Scratch};
+use incidentd::rules::{DEFAULT_MATRIX, RuleConfig, RuleSet, compile};
+use serde::Deserialize;
+
+const START: Timestamp = Timestamp::from_parts(1_800_000_000, 0);
+/// The source of events that name none.
+const SOURCE: &str = "test";
+const SINK: &str = "ops";
+
+/// One scenario.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// What it shows, as a claim.
+    pub description: String,
+    rules: Vec<RuleConfig>,
+    #[serde(default)]
+    config: Settings,
+    steps: Vec<Step>,
+}
+
+/// Engine and normaliser settings that differ from the defaults.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    resolve_timeout: Option<Span>,
+    lateness: Option<Span>,
+    dedup_horizon: Option<Span>,
+    max_alerts: Option<usize>,
+    max_groups: Option<usize>,
+    fingerprint_labels: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    /// Default: the time of the step before.
+    at: Option<Span>,
+    #[serde(default)]
+    restart: bool,
+    reload: Option<Reload>,
+    #[serde(default)]
+    events: Vec<serde_json::Map<String, serde_json::Value>>,
+    /// Not looked at where there is none.
+    verdicts: Option<Vec<String>>,
+    #[serde(default)]
+    decisions: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reload {
+    rules: Vec<RuleConfig>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(transparent)]
+struct Span(#[serde(with = "duration")] Duration);
+
+/// How a scenario is run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mode {
+    /// A step is a batch; a restart reads the journal.
+    AsWritten,
+    /// Every event is a batch of its own.
+    EventByEvent,
+    /// The shard is made anew from the journal after every step.
+    JournalEveryStep,
+    /// The shard is made anew from a snapshot after every step.
+    SnapshotEveryStep,
+}
+
+impl Mode {
+    /// Every mode, the plainest first.
+    pub const ALL: [Mode; 4] = [Mode::AsWritten, Mode::EventByEvent, Mode::JournalEveryStep, Mode::SnapshotEveryStep];
+}
+
+/// What came of a scenario.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// In the order in which they opened.
+    pub incidents: Vec<IncidentId>,
+    steps: Vec<Happened>,
+}
+
+#[derive(Debug, Default)]
+struct Happened {
+    verdicts: Vec<String>,
+    decisions: Vec<String>,
+}
+
+/// Reads the scenarios of a file: one in each YAML document.
+///
+/// # Errors
+/// What cannot be read, and where.
+pub fn read(text: &str) -> Result<Vec<Scenario>, String> {
+    serde_saphyr::from_multiple(text).map_err(|error| error.to_string())
+}
+
+impl Scenario {
+    /// Runs the scenario and compares.
+    ///
+    /// # Errors
+    /// The first step that went otherwise.
+    pub fn check(&self, mode: Mode) -> Result<(), String> {
+        let outcome = self.run(mode)?;
+        for (number, (step, happened)) in self.steps.iter().zip(&outcome.steps).enumerate() {
+            let verdicts = step.verdicts.as_ref().is_none_or(|expected| *expected == happened.verdicts);
+            if !verdicts || step.decisions != happened.decisions {
+                let Happened { verdicts, decisions } = happened;
+                let at = step.at.map(|at| duration::format(at.0)).unwrap_or_default();
+                return Err(format!(
+                    "step {} (at {at}) expected\n{}{}but there came\n{}{}",
+                    number + 1,
+                    list("verdicts", step.verdicts.as_ref().unwrap_or(verdicts)),
+                    list("decisions", &step.decisions),
+                    list("verdicts", verdicts),
+                    list("decisions", decisions),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the scenario.
+    ///
+    /// # Errors
+    /// When its rules have errors, an event cannot be sent or the shard cannot be restored.
+    pub fn run(&self, mode: Mode) -> Result<Outcome, String> {
+        let mut run = Run::new(self, mode)?;
+        for (number, step) in self.steps.iter().enumerate() {
+            run.step(step).map_err(|wrong| format!("step {}: {wrong}", number + 1))?;
+        }
+        Ok(run.outcome)
+    }
+}
+
+fn list(name: &str, lines: &[String]) -> String {
+    let lines: String = lines.iter().map(|line| format!("      - {line:?}\n")).collect();
+    format!("    {name}:\n{lines}")
+}
+
+/// A scenario under way.
+struct Run {
+    mode: Mode,
+    now: Timestamp,
+    config: EngineConfig,
+    rules: Arc<RuleSet>,
+    shard: Shard,
+    journal: Vec<Vec<u8>>,
+    gate: Gate,
+    outcome: Outcome,
+}
+
+impl Run {
+    fn new(scenario: &Scenario, mode: Mode) -> Result<Self, String> {
+        let settings = &scenario.config;
+        let mut config = EngineConfig::default();
+        let times = [
+            (&mut config.resolve_timeout, settings.resolve_timeout),
+            (&mut config.lateness, settings.lateness),
+            (&mut config.dedup_horizon, settings.dedup_horizon),
+        ];
+        times.into_iter().for_each(|(time, set)| *time = set.map_or(*time, |span| span.0));
+        config.max_alerts = settings.max_alerts.unwrap_or(config.max_alerts);
+        config.max_groups = settings.max_groups.unwrap_or(config.max_groups);
+        let fingerprint_labels = settings.fingerprint_labels.clone();
+        let rules = compiled(&scenario.rules)?;
+        Ok(Self {
+            mode,
+            now: START,
+            shard: Shard::new(config.clone(), rules.clone()),
+            config,
+            rules,
+            journal: Vec::new(),
+            gate: Gate::new(NormaliseConfig { fingerprint_labels, ..NormaliseConfig::default() }),
+            outcome: Outcome::default(),
+        })
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        self.now = step.at.map_or(self.now, |at| START.plus(at.0));
+        if step.restart {
+            self.restart(self.mode == Mode::SnapshotEveryStep)?;
+        }
+        if let Some(reload) = &step.reload {
+            self.rules = compiled(&reload.rules)?;
+            self.shard.reload(self.rules.clone(), self.config.clone());
+        }
+        self.shard.advance(self.now);
+        let batches =
+            if self.mode == Mode::EventByEvent { step.events.chunks(1) } else { step.events.chunks(usize::MAX) };
+        let mut verdicts = Vec::new();
+        for events in batches {
+            verdicts.extend(self.send(events)?);
+        }
+        let changes = self.shard.take_changes();
+        self.journal.extend(Some(changes.journal).filter(|entry| !entry.is_empty()));
+        let decisions: Vec<String> = changes.decisions.iter().map(|decision| self.decision(decision)).collect();
+        let verdicts = verdicts.into_iter().map(|verdict| self.verdict(verdict)).collect();
+        self.outcome.steps.push(Happened { verdicts, decisions });
+        match self.mode {
+            Mode::JournalEveryStep => self.restart(false),
+            Mode::SnapshotEveryStep => self.restart(true),
+            Mode::AsWritten | Mode::EventByEvent => Ok(()),
+        }
+    }
+
+    /// One verdict an event, in order; a reject among them.
+    fn send(
+        &mut self,
+        events: &[serde_json::Map<String, serde_json::Value>],
+    ) -> Result<Vec<Result<Verdict, Reject>>, String> {
+        let events: Vec<_> = events.iter().map(|event| absolute(event.clone())).collect::<Result<_, _>>()?;
+        let body = serde_json::to_vec(&events).map_err(|error| error.to_string())?;
+        let (batch, rejects) = self.gate.take(self.now, body)?;
+        let mut verdicts = Vec::new();
+        self.shard.apply(self.now, &batch, None, &mut verdicts);
+        let places = batch.events.iter().map(|event| event.index);
+        let mut answers: Vec<(u32, Result<Verdict, Reject>)> = places.zip(verdicts.into_iter().map(Ok)).collect();
+        answers.extend(rejects.into_iter().map(|reject| (reject.index, Err(reject))));
+        answers.sort_by_key(|(place, _)| *place);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    }
+
+    fn restart(&mut self, from_snapshot: bool) -> Result<(), String> {
+        if from_snapshot {
+            self.journal.clear();
+            loop {
+                let step = self.shard.snapshot_step();
+                self.journal.push(step.bytes);
+                if step.last {
+                    break;
+                }
+            }
+        }
+        let mut shard = Shard::new(self.config.clone(), self.rules.clone());
+        self.journal.iter().try_for_each(|entry| shard.restore(entry))?;
+        shard.finish_restore();
+        self.shard = shard;
+        Ok(())
+    }
+
+    /// The number of an incident, in the order in which they open.
+    fn number(&mut self, id: IncidentId) -> usize {
+        let known = self.outcome.incidents.iter().position(|known| *known == id);
+        known.unwrap_or_else(|| {
+            self.outcome.incidents.push(id);
+            self.outcome.incidents.len() - 1
+        }) + 1
+    }
+
+    fn verdict(&mut self, verdict: Result<Verdict, Reject>) -> String {
+        let verdict = match verdict {
+            Ok(verdict) => verdict,
+            Err(reject) => return format!("rejected {} {}", reject.code.as_str(), reject.field).trim_end().to_owned(),
+        };
+        let mut text = format!("{} {}", verdict.outcome.as_str(), verdict.reason.code());
+        if let Reason::Waiting { have, need } = verdict.reason {
+            text.push_str(&format!(" {have}/{need}"));
+        }
+        if let Some(id) = verdict.incident {
+            text.push_str(&format!(" #{}", self.number(id)));
+        }
+        text
+    }
+
+    fn decision(&mut self, decision: &Decision) -> String {
+        let Decision { action, reason, sequence, detail, incident, .. } = decision;
+        let number = self.number(incident.id);
+        let (priority, title, alerts) = (incident.priority.as_str(), &incident.title, incident.alerts);
+        let mut text = format!(
+            "{} #{number} seq {sequence} {priority} '{title}' alerts {}/{} reason {}",
+            action.as_str(),
+            alerts.firing,
+            alerts.total,
+            reason.code()
+        );
+        let gathered =
+            if *reason == Reason::Gathered { Some(&**detail) } else { detail.split_once("; ").map(|part| part.1) };
+        if let Some(gathered) = gathered.filter(|_| !matches!(reason, Reason::ConditionMet { .. })) {
+            text.push_str(&format!(" ({gathered})"));
+        }
+        text
+    }
+}
+
+fn compiled(rules: &[RuleConfig]) -> Result<Arc<RuleSet>, String> {
+    let (set, problems) = compile(rules, &[SINK.to_owned()], DEFAULT_MATRIX, &[]);
+    match problems.into_iter().find(|problem| !problem.warning) {
+        Some(problem) => Err(format!("{}: {}", problem.path, problem.message)),
+        None => Ok(Arc::new(set)),
+    }
+}
+
+/// Makes the times of an event absolute.
+fn absolute(
+    mut event: serde_json::Map<String, serde_json::Value>,
+) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    for field in ["occurred_at", "ends_at"] {
+        let Some(text) = event.get(field).and_then(|value| value.as_str()) else { continue };
+        let time = match text.split_at_checked(1) {
+            Some(("+", offset)) => START.plus(duration::parse(offset)?),
+            Some(("-", offset)) => START.minus(duration::parse(offset)?),
+            _ => continue,
+        };
+        event.insert(field.to_owned(), time.to_string().into());
+    }
+    Ok(event)
+}
+
+/// The way in: from JSON to a batch of comparable events.
+pub struct Gate {
+    decoder: Decoder,
+    normaliser: Normaliser,
+    scratch: Scratch,
+}
+
+impl Gate {
+    /// A gate with these settings.
+    pub fn new(config: NormaliseConfig) -> Self {
+        let decoder = Decoder::new(Limits::default(), SeverityMap::default());
+        Self { decoder, normaliser: Normaliser::new(config), scratch: Scratch::default() }
+    }
+
+    /// Decodes and normalises a body received at `now`.
+    ///
+    /// # Errors
+    /// When nothing in it can be read.
+    pub fn take(&mut self, now: Timestamp, body: Vec<u8>) -> Result<(Batch, Vec<Reject>), String> {
+        let span = 0..body.len();
+        let mut batch = Batch::new(Bytes::from(body), now);
+        let (source, mut rejects) = (batch.intern(SOURCE), Vec::new());
+        let (format, shape) = (Format::Event, Shape::Many);
+        let payload = Payload { format, shape, span, first_index: 0, source, received_at: now };
+        self.decoder.decode(&payload, &mut batch, &mut rejects).map_err(|reject| reject.to_string())?;
+        let identified_by = IdentifiedBy::ConfiguredLabels;
+        self.normaliser.normalise(&mut self.scratch, &mut batch, now, identified_by, &mut rejects);
+        Ok((batch, rejects))
+    }
+}
