@@ -7,6 +7,7 @@
 mod load;
 mod oracle;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ fn config(broker: &Broker, receiver: &Receiver, topic: &str) -> String {
          - {{ name: by-service, group_by: [service], window: 1h, resolve_after: 1s, update_interval: 1s }}\n\
          sources:\n  kafka:\n  - {}\n\
          sinks:\n- {}\n",
-        kafka::source(broker, "alerts", topic, "event", None),
+        kafka::source(broker, "alerts", topic, "event", Some(&format!("{topic}.dead"))),
         receiver.sink("timeout: 2s, retry: { min: 50ms, max: 500ms }")
     )
 }
@@ -38,6 +39,7 @@ fn config(broker: &Broker, receiver: &Receiver, topic: &str) -> String {
 /// What the cycles took.
 #[derive(Default)]
 struct Figures {
+    kills: u64,
     recovery: Vec<Duration>,
     /// Cycles in which events were read from Kafka before the kill.
     with_kafka: u64,
@@ -49,6 +51,12 @@ async fn cycle(daemon: &mut Daemon, moments: &mut StdRng, load: &Load, figures: 
     let metrics = daemon.metrics().await;
     figures.with_kafka += u64::from(metrics.value("incidentd_events_received_total{source=\"alerts\"}") > 0.0);
     daemon.kill9().await;
+    figures.kills += 1;
+    // A second blow now and then, while it gets up.
+    while moments.random_bool(0.2) {
+        daemon.die_young(Duration::from_millis(moments.random_range(5..=300))).await;
+        figures.kills += 1;
+    }
     let recovery = Stopwatch::start();
     daemon.restart().await;
     figures.recovery.push(recovery.elapsed());
@@ -59,7 +67,7 @@ async fn kills_at_random_lose_nothing_and_double_nothing() {
     let (cycles, seed) = (setting("INCIDENTD_KILL_CYCLES", 50), setting("INCIDENTD_KILL_SEED", 1));
     println!("kill loop: {cycles} cycles, seed {seed}");
     let broker = Broker::shared();
-    broker.create_topics(&["kill-loop"], PARTITIONS).await;
+    broker.create_topics(&["kill-loop", "kill-loop.dead"], PARTITIONS).await;
     let receiver = Receiver::start_signed().await;
     let mut daemon = Daemon::start(&config(broker, &receiver, "kill-loop")).await;
     let load = Arc::new(Load::new(seed));
@@ -79,6 +87,8 @@ async fn kills_at_random_lose_nothing_and_double_nothing() {
     oracle::compare(&found, &sent);
     oracle::each_opened_once(&receiver, &found).await;
 
+    oracle::each_buried(&load, "kill-loop.dead").await;
+
     // The way out: everything resolves, and the kill comes while that is being told.
     load::resolve_all(&mut daemon, &sent).await;
     daemon.kill9().await;
@@ -86,23 +96,40 @@ async fn kills_at_random_lose_nothing_and_double_nothing() {
     oracle::each_resolved_once(&receiver, &found).await;
     daemon.is_sound().await;
 
-    figures.recovery.sort();
-    let (median, worst) = (figures.recovery[figures.recovery.len() / 2], figures.recovery[figures.recovery.len() - 1]);
+    print(&figures, whole.elapsed(), &load, &receiver);
+    // A snapshot cuts the journal, so the next start finds a shorter one.
+    let journals = daemon.logged_numbers("recovered", "journal_bytes");
+    let snapshots = journals.windows(2).filter(|pair| pair[1] < pair[0]).count();
     println!(
-        "kill loop: {} kills in {:.0} s ({} with Kafka flowing), {} events by gRPC ({} sent again), {} by Kafka, \
-         {} alerts, {} incidents, {} deliveries ({} repeated); lost 0, doubled 0; recovery median {} ms, worst {} ms",
-        cycles + 1,
-        whole.elapsed().as_secs_f64(),
+        "kill loop: {snapshots} snapshots seen, the longest journal had {} bytes",
+        journals.iter().max().unwrap_or(&0)
+    );
+    if cycles >= 50 {
+        assert!(figures.with_kafka * 4 > cycles, "Kafka flowed in only {} cycles", figures.with_kafka);
+        assert!(snapshots > 0, "no snapshot was met");
+    }
+}
+
+fn print(figures: &Figures, took: Duration, load: &Load, receiver: &Receiver) {
+    let mut recovery = figures.recovery.clone();
+    recovery.sort();
+    let sent = load.sent();
+    println!(
+        "kill loop: {} kills in {:.0} s, {} cycles with Kafka flowing; {} events by gRPC ({} sent again), {} by Kafka, \
+         {} dead letters; {} alerts, {} incidents, {} deliveries ({} repeated); lost 0, doubled 0; \
+         recovery median {} ms, worst {} ms",
+        figures.kills + 1,
+        took.as_secs_f64(),
         figures.with_kafka,
         load.by_grpc(),
         load.sent_again(),
         load.by_kafka(),
-        sent.values().map(std::collections::BTreeMap::len).sum::<usize>(),
+        load.poison(),
+        sent.values().map(BTreeMap::len).sum::<usize>(),
         sent.len(),
         receiver.unique().len(),
         receiver.arrivals().len() - receiver.unique().len(),
-        median.as_millis(),
-        worst.as_millis(),
+        recovery[recovery.len() / 2].as_millis(),
+        recovery[recovery.len() - 1].as_millis(),
     );
-    assert!(figures.with_kafka * 4 > cycles, "Kafka flowed in only {} cycles", figures.with_kafka);
 }
