@@ -130,11 +130,12 @@ impl Daemon {
         child.wait().await.expect("it ended");
     }
 
-    /// The numbers of a field in the log lines with this message, in their order.
-    pub fn logged_numbers(&self, message: &str, field: &str) -> Vec<u64> {
+    /// How long the journal of the first shard was at each start.
+    pub fn journals(&self) -> Vec<u64> {
         let lines = self.log_lines();
         let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|line| line["message"] == message).filter_map(|line| line[field].as_u64()).collect()
+        let recovered = lines.filter(|line| line["message"] == "recovered" && line["shard"] == 0);
+        recovered.filter_map(|line| line["journal_bytes"].as_u64()).collect()
     }
 
     /// Tries to start a second process on the same data directory, and gives how it ended.
