@@ -1,6 +1,6 @@
 //! What happens by the second: gauges, the conservation law, a changed configuration file.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -29,7 +29,6 @@ impl Views {
 pub(super) async fn run(shared: Arc<Shared>, views: Views) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen = fingerprint(&shared.source).await;
     let mut law = ConservationLaw::default();
     for tick in 0_u64.. {
         ticks.tick().await;
@@ -41,16 +40,30 @@ pub(super) async fn run(shared: Arc<Shared>, views: Views) {
         }
         shared.metrics.upkeep();
         let now = fingerprint(&shared.source).await;
-        if now.is_some() && now != seen {
+        if now.is_some() && now != shared.last_read.get() {
             // Both outcomes are logged and counted by the reload itself.
             let _ = shared.reload().await;
         }
-        seen = now.or(seen);
+    }
+}
+
+/// What the configuration file was when it was last read, whoever asked for it and whatever came of it, so that a file
+/// is neither read twice nor left alone when it is put back soon after it was refused.
+#[derive(Debug, Default)]
+pub(super) struct LastRead(Mutex<Option<u64>>);
+
+impl LastRead {
+    pub(super) fn get(&self) -> Option<u64> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set(&self, fingerprint: Option<u64>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
     }
 }
 
 /// A hash of the file's content, `None` where it cannot be read at the moment.
-async fn fingerprint(source: &Source) -> Option<u64> {
+pub(super) async fn fingerprint(source: &Source) -> Option<u64> {
     let Source::File(path) = source else { return None };
     let path = path.clone();
     let bytes = tokio::task::spawn_blocking(move || std::fs::read(path)).await.ok()?.ok()?;

@@ -80,6 +80,7 @@ pub(crate) struct Shared {
     overrides: Overrides,
     /// The configuration in force; held while a reload is under way.
     config: Mutex<Config>,
+    last_read: housekeeping::LastRead,
     metrics: Arc<Metrics>,
     clock: Clock,
     intake: Arc<Intake>,
@@ -114,6 +115,8 @@ impl App {
     // Long because it names every part once, in the order of the data.
     pub async fn start(source: Source, overrides: Overrides, clock: Clock) -> Result<Self, StartError> {
         let stopwatch = Stopwatch::start();
+        let last_read = housekeeping::LastRead::default();
+        last_read.set(housekeeping::fingerprint(&source).await);
         let config = load(&source, &overrides).map_err(StartError::Config)?;
         check_bind(config.listen, overrides.insecure).map_err(StartError::Usage)?;
         let rules = Arc::new(config.rule_set().0);
@@ -152,6 +155,7 @@ impl App {
             source,
             overrides,
             config: Mutex::new(config),
+            last_read,
             metrics: metrics.clone(),
             clock,
             intake: intake.clone(),

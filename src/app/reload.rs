@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::housekeeping::fingerprint;
 use super::{RunningSource, Shared, Source, build_sinks, load};
 use crate::config::Config;
 use crate::engine::EngineConfig;
@@ -45,6 +46,8 @@ impl Shared {
     /// Loads the configuration anew: a sentence about what changed, or the problems of one that was refused.
     pub(crate) async fn reload(&self) -> Result<String, Vec<String>> {
         let mut current = self.config.lock().await;
+        // Before the file is read: a change in between is then noticed by the next look.
+        self.last_read.set(fingerprint(&self.source).await);
         let outcome = self.try_reload(&mut current).await;
         match &outcome {
             Ok(report) => {

@@ -2,13 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod command_line;
 mod daemon;
+mod deliveries;
 mod doors;
 mod formats;
 mod harness;
+mod kafka;
 mod kill_loop;
 mod malformed;
 mod model;
+mod prometheus;
+mod recording;
+mod reload;
 mod scenarios;
 mod store;
 mod tidy;

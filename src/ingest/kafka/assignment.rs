@@ -179,7 +179,13 @@ impl Context {
             }
             places.push((partition, next));
         }
-        self.assignment().anchors.extend(anchors);
+        {
+            let mut assignment = self.assignment();
+            // A crash may have come between our commit and the one to Kafka; an idle partition would lag for ever.
+            let stored = places.iter().filter_map(|(partition, _)| Some((partition.clone(), self.stored(partition)?)));
+            assignment.committable.extend(stored);
+            assignment.anchors.extend(anchors);
+        }
         tracing::info!(source = &*self.source, partitions = places.len(), "partitions assigned");
         let (places, paused) = self.note(places);
         match consumer.rebalance_protocol() {

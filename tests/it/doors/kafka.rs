@@ -61,6 +61,7 @@ async fn position(world: &World, partition: i32, offset: i64) {
     let (source, topic): (Arc<str>, Arc<str>) = (Arc::from("alerts"), Arc::from("alerts"));
     let reached = || world.runtime.positions.next_offset(&source, &topic, partition) == Some(offset);
     until(&format!("partition {partition} is applied up to {offset}"), reached).await;
+    until("all that was read is answered", || world.metrics.conservation().2 == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

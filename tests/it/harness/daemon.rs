@@ -229,8 +229,9 @@ impl Daemon {
     /// All incidents that a query finds, page by page.
     pub async fn incidents(&self, query: &str) -> Vec<Value> {
         let (mut found, mut cursor) = (Vec::new(), String::new());
+        let limit = if query.contains("limit=") { "" } else { "limit=200&" };
         loop {
-            let page = self.json(&format!("/api/v1/incidents?limit=200&cursor={cursor}&{query}")).await;
+            let page = self.json(&format!("/api/v1/incidents?{limit}cursor={cursor}&{query}")).await;
             found.extend(page["incidents"].as_array().expect("a list").iter().cloned());
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = next.to_owned(),
