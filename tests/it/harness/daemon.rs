@@ -120,6 +120,24 @@ impl Daemon {
         self.address = address.await;
     }
 
+    /// Starts the process and kills it so soon that it may not have come up.
+    pub async fn die_young(&mut self, age: Duration) {
+        let mut child = self.command().spawn().expect("the binary runs");
+        tokio::spawn(collect(child.stderr.take().expect("piped"), self.log.clone()));
+        drop(child.stdout.take());
+        super::pass(age).await;
+        child.start_kill().expect("killed");
+        child.wait().await.expect("it ended");
+    }
+
+    /// How long the journal of the first shard was at each start.
+    pub fn journals(&self) -> Vec<u64> {
+        let lines = self.log_lines();
+        let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let recovered = lines.filter(|line| line["message"] == "recovered" && line["shard"] == 0);
+        recovered.filter_map(|line| line["journal_bytes"].as_u64()).collect()
+    }
+
     /// Tries to start a second process on the same data directory, and gives how it ended.
     pub async fn start_a_second(&self) -> Output {
         let mut command = Command::new(binary());

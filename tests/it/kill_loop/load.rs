@@ -29,6 +29,11 @@ pub type Sent = BTreeMap<String, BTreeMap<String, u64>>;
 const SERVICES: u64 = 4;
 const HOSTS: u64 = 10;
 const BATCH: usize = 50;
+/// Some events carry a new text, so that the journal grows long enough for snapshots.
+const LONG: f64 = 0.5;
+const TEXT_WORDS: usize = 500;
+/// Some records cannot be read, so that dead letters are written while the daemon dies.
+const POISON: f64 = 0.005;
 const UNANSWERED_MAX: usize = 8;
 const GRPC_PACE: Duration = Duration::from_millis(4);
 const KAFKA_PACE: Duration = Duration::from_millis(5);
@@ -39,14 +44,15 @@ pub struct Load {
     by_grpc: AtomicU64,
     by_kafka: AtomicU64,
     sent_again: AtomicU64,
+    poison: AtomicU64,
     seed: u64,
     sent: Mutex<Sent>,
 }
 
 impl Load {
     pub fn new(seed: u64) -> Self {
-        let (cycle, by_grpc, by_kafka, sent_again) = Default::default();
-        Self { cycle, by_grpc, by_kafka, sent_again, seed, sent: Mutex::default() }
+        let (cycle, by_grpc, by_kafka, sent_again, poison) = Default::default();
+        Self { cycle, by_grpc, by_kafka, sent_again, poison, seed, sent: Mutex::default() }
     }
 
     pub fn next_cycle(&self) {
@@ -69,6 +75,11 @@ impl Load {
         self.sent_again.load(Ordering::Relaxed)
     }
 
+    /// Records sent that cannot be read.
+    pub fn poison(&self) -> u64 {
+        self.poison.load(Ordering::Relaxed)
+    }
+
     /// A service, mostly one that is new in this cycle, and a host; remembered as sent.
     fn pick(&self, chance: &mut StdRng) -> (String, String) {
         let newest = (self.cycle.load(Ordering::Relaxed) + 1) * SERVICES;
@@ -83,12 +94,20 @@ impl Load {
     fn batch(&self, chance: &mut StdRng) -> PushRequest {
         let events = (0..BATCH).map(|_| {
             let (service, host) = self.pick(chance);
-            event(&format!("g{}", self.by_grpc.fetch_add(1, Ordering::Relaxed)), &service, &host)
+            let number = self.by_grpc.fetch_add(1, Ordering::Relaxed);
+            let mut event = event(&format!("g{number}"), &service, &host);
+            if chance.random_bool(LONG) {
+                event.annotations.insert("text".to_owned(), format!("{number:08} ").repeat(TEXT_WORDS));
+            }
+            event
         });
         request(events.collect())
     }
 
     fn record(&self, chance: &mut StdRng) -> String {
+        if chance.random_bool(POISON) {
+            return format!("poison {}", self.poison.fetch_add(1, Ordering::Relaxed));
+        }
         let (service, host) = self.pick(chance);
         self.by_kafka.fetch_add(1, Ordering::Relaxed);
         format!(r#"{{"source":"test","severity":"error","labels":{{"service":"{service}","host":"{host}"}}}}"#)

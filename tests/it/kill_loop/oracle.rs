@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use rdkafka::message::Message;
 use serde_json::Value;
 
-use super::load::Sent;
-use crate::harness::{Daemon, PATIENCE, Receiver, attempt, eventually};
+use super::load::{Load, Sent};
+use crate::harness::{Broker, Daemon, PATIENCE, Receiver, attempt, eventually};
 
 /// How long a backlog may take to be worked off.
 const DRAIN: Duration = Duration::from_secs(120);
@@ -73,6 +74,19 @@ pub fn compare(found: &Found, sent: &Sent) {
         doubled.len()
     );
     assert_eq!(services.len(), sent.len(), "an incident of a service that never was");
+}
+
+/// Every record that cannot be read is in the dead-letter topic, at least once.
+pub async fn each_buried(load: &Load, topic: &str) {
+    let broker = Broker::shared();
+    attempt("every dead letter is written", DRAIN, async || {
+        let count = broker.end(topic).await as usize;
+        let letters = broker.read(topic, count).await;
+        let buried: BTreeSet<&[u8]> = letters.iter().filter_map(|letter| letter.payload()).collect();
+        let missing = (0..load.poison()).filter(|n| !buried.contains(format!("poison {n}").as_bytes())).count();
+        if missing == 0 { Ok(()) } else { Err(format!("{missing} of {} are missing", load.poison())) }
+    })
+    .await;
 }
 
 /// Every incident was told as opened, first and once; no decision has two numbers.
