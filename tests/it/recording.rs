@@ -21,9 +21,10 @@ const SPAN: Duration = Duration::from_secs(120);
 
 /// Errors by node; warnings by component and kind once three nodes have them; the rest is only recorded.
 const RULES: &str = "resolve_timeout: 1h\nrules:\n\
-    - { name: node-fails, match: ['severity=~\"critical|error\"'], group_by: [node], window: 1h }\n\
+    - { name: node-fails, match: ['severity=~\"critical|error\"'], group_by: [node], window: 1h,\n\
+    \x20   update_interval: 1s }\n\
     - { name: many-nodes-warn, match: ['severity=\"warning\"'], group_by: [component, event], window: 1h,\n\
-    \x20   open_when: { distinct: { label: node, count: 3 } } }\n";
+    \x20   update_interval: 1s, open_when: { distinct: { label: node, count: 3 } } }\n";
 
 /// What a rule makes of a group: how many events and alerts its incident has.
 type Incidents = BTreeMap<(String, String), (u64, u64)>;
@@ -102,16 +103,19 @@ fn as_the_rules_say(recording: &[Value]) -> Incidents {
     groups.into_iter().map(|(key, group)| (key, (group.events, group.alerts.len() as u64))).collect()
 }
 
-/// The incidents of a daemon in the same terms, and their ids.
-async fn found(daemon: &Daemon) -> (Incidents, BTreeSet<String>) {
-    let (mut incidents, mut ids) = (Incidents::new(), BTreeSet::new());
+/// Incidents by id, with how many alerts they have.
+type Ids = BTreeMap<String, u64>;
+
+/// The incidents of a daemon in the same terms, and by id.
+async fn found(daemon: &Daemon) -> (Incidents, Ids) {
+    let (mut incidents, mut ids) = (Incidents::new(), Ids::new());
     for incident in daemon.incidents("").await {
         let text = |field: &str| incident[field].as_str().expect("a text").to_owned();
         let counts =
             (incident["events"].as_u64().expect("events"), incident["alerts"]["total"].as_u64().expect("alerts"));
         let twin = incidents.insert((text("rule"), incident["key"].to_string()), counts);
         assert_eq!(twin, None, "two incidents of one group: {incident}");
-        ids.insert(text("id"));
+        ids.insert(text("id"), counts.1);
     }
     (incidents, ids)
 }
@@ -132,15 +136,22 @@ async fn is_read(daemon: &Daemon, broker: &Broker, topic: &str, events: usize) {
     daemon.is_sound().await;
 }
 
-/// Every incident was told once as opened, and nothing is left to tell.
-async fn is_told(daemon: &Daemon, receiver: &Receiver, ids: &BTreeSet<String>) {
-    eventually("nothing waits for the sink", PATIENCE, async || {
-        receiver.actions("opened") >= ids.len() && daemon.metrics().await.sum("incidentd_delivery_backlog") == 0.0
+/// Every incident was told once as opened, first, and the newest that was told of it is the newest there is.
+async fn is_told(daemon: &Daemon, receiver: &Receiver, ids: &Ids) {
+    let newest =
+        |deliveries: &Vec<Value>| deliveries.last().and_then(|last| last["incident"]["alerts"]["total"].as_u64());
+    attempt("everything is told", PATIENCE, async || {
+        let told: Ids =
+            receiver.by_incident().iter().filter_map(|(id, told)| Some((id.clone(), newest(told)?))).collect();
+        let waiting = daemon.metrics().await.sum("incidentd_delivery_backlog");
+        if told == *ids && waiting == 0.0 {
+            Ok(())
+        } else {
+            Err(format!("{waiting} wait, told are {told:?}, not {ids:?}"))
+        }
     })
     .await;
-    let told = receiver.by_incident();
-    assert_eq!(told.keys().cloned().collect::<BTreeSet<_>>(), *ids);
-    for (id, deliveries) in told {
+    for (id, deliveries) in receiver.by_incident() {
         let opened = deliveries.iter().filter(|delivery| delivery["action"] == "opened").count();
         assert_eq!((opened, &deliveries[0]["action"]), (1, &Value::from("opened")), "{id}");
     }
