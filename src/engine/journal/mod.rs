@@ -72,7 +72,9 @@ impl Shard {
             let group = self.groups.slots.get_mut(*slot);
             group.is_some_and(|group| std::mem::take(&mut group.touched))
         });
-        let counts = touched.into_iter().filter_map(|group| self.counts(group)).collect();
+        let counts = touched.iter().filter_map(|group| self.counts(*group)).collect();
+        touched.clear();
+        self.touched_groups = touched;
         let journal = if writer.bytes.len() > 1 { writer.bytes } else { Vec::new() };
         let decisions = std::mem::take(&mut self.decisions);
         Changes { journal, decisions, counts, positions: std::mem::take(&mut self.moved_positions) }
