@@ -1,7 +1,7 @@
 //! The only place that reads the system's time.
 //!
 //! Everything else is handed a [`Clock`] or a `now`. A test moves a manual clock by hand; waiters registered with
-//! [`Clock::sleep_until`] on the system clock use the runtime's timer.
+//! [`Clock::wait_until`] on the system clock use the runtime's timer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

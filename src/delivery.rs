@@ -119,8 +119,47 @@ pub struct Document<'a, I: Serialize> {
 }
 
 impl<I: Serialize> Document<'_, I> {
-    /// The document as one line of JSON.
+    /// The document as one line of JSON. Characters that turn the direction of writing are escaped, so that the line can
+    /// be printed.
     pub fn render(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("strings, numbers and maps with string keys always serialise")
+        let json = serde_json::to_string(self).expect("strings, numbers and maps with string keys always serialise");
+        if !json.contains(turns_writing) {
+            return json.into_bytes();
+        }
+        let mut safe = String::with_capacity(json.len() + 32);
+        for char in json.chars() {
+            // Outside of strings JSON is ASCII, so this only ever meets the inside of one.
+            match turns_writing(char) {
+                true => safe.push_str(&format!("\\u{:04x}", u32::from(char))),
+                false => safe.push(char),
+            }
+        }
+        safe.into_bytes()
+    }
+}
+
+fn turns_writing(char: char) -> bool {
+    matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_says_the_same_without_characters_that_turn_the_direction_of_writing() {
+        let document = Document {
+            delivery_id: "INC-1-1-ops",
+            incident_id: IncidentId(1),
+            sequence: 1,
+            action: Action::Opened,
+            reason: "a\u{202e}b",
+            occurred_at: Timestamp::EPOCH,
+            incident: &(),
+        };
+        let rendered = String::from_utf8(document.render()).expect("UTF-8");
+        assert!(rendered.contains("a\\u202eb") && !rendered.contains('\u{202e}'), "{rendered}");
+        let value: serde_json::Value = serde_json::from_str(&rendered).expect("JSON");
+        assert_eq!(value["reason"], "a\u{202e}b");
     }
 }

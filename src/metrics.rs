@@ -184,8 +184,8 @@ impl Metrics {
         self.verdict_sum.fetch_add(sum, Ordering::AcqRel);
     }
 
-    /// Counts events whose answer has left a door, or whose producer has hung up. Counted apart from the verdicts, so
-    /// that the conservation law compares two independent sums.
+    /// Counts events whose verdicts have reached their door, whether or not the producer is still there. Counted apart
+    /// from the verdicts, so that the conservation law compares two independent sums.
     pub fn answered(&self, events: u64) {
         self.in_flight_now.fetch_sub(events as i64, Ordering::AcqRel);
     }

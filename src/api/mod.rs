@@ -1,4 +1,4 @@
-//! The one port ([`listener`]), and the HTTP routes for people and dashboards: incidents, metrics, health, reload.
+//! The one port (`listener`), and the HTTP routes for people and dashboards: incidents, metrics, health, reload.
 //!
 //! Stateless: everything comes in through [`ApiState`]. Handlers never wait for a shard's turn except for the alerts
 //! of one incident, and reads of the store run on threads that may block. Who may call what is the listener's matter.

@@ -14,14 +14,17 @@ const INDEX: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "
 
-POST /api/v1/events           events as JSON, an array of them, or NDJSON
-POST /api/v2/alerts           alerts as Prometheus sends them to an Alertmanager
-     incidentd.v1.EventService over gRPC, on this port, with reflection
-GET  /api/v1/incidents        incidents, newest first
-GET  /api/v1/incidents/{id}   one incident with its alerts and timeline
-GET  /metrics                 for Prometheus
-GET  /-/healthy, /-/ready     for whoever looks after the process
-POST /-/reload                loads the configuration anew
+POST /api/v1/events                  events as JSON, an array of them, or NDJSON
+POST /api/v2/alerts                  alerts as Prometheus sends them to an Alertmanager
+gRPC incidentd.v1.EventService       on this port, with reflection
+GET  /api/v1/incidents               incidents, newest first
+GET  /api/v1/incidents/{id}          one incident with its alerts and timeline
+GET  /api/v1/sinks                   how every sink fares
+GET  /api/v1/sinks/{name}/parked     deliveries that were given up
+POST /api/v1/sinks/{name}/retry      tries them again
+GET  /metrics                        for Prometheus
+GET  /-/healthy, /-/ready            for whoever looks after the process
+POST /-/reload                       loads the configuration anew
 "
 );
 

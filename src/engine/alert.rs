@@ -216,3 +216,26 @@ impl Alerts {
         self.slots.bytes() + self.by_fingerprint.capacity() * 5 + average * self.slots.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::EventKey;
+
+    fn register(seconds: i64, status: Status, key: u128) -> Register {
+        let occurred_at = Some(Timestamp::from_parts(seconds, 0));
+        Register::of(&Event { occurred_at, status, key: EventKey(key), ..Event::default() })
+    }
+
+    #[test]
+    fn the_later_word_wins_then_firing_then_the_id() {
+        let rising = [
+            register(1, Status::Firing, 9),
+            register(2, Status::Resolved, 9),
+            register(2, Status::Firing, 0),
+            register(2, Status::Firing, 1),
+            register(3, Status::Resolved, 0),
+        ];
+        assert!(rising.is_sorted_by(|one, other| one < other));
+    }
+}

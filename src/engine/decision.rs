@@ -243,3 +243,13 @@ pub struct Decision {
     /// The sinks that are told; empty where only the timeline records it.
     pub notify: Arc<[Arc<str>]>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_stands_at_its_byte_in_the_list() {
+        assert!(Outcome::ALL.into_iter().enumerate().all(|(byte, outcome)| outcome as usize == byte));
+    }
+}

@@ -217,3 +217,15 @@ impl Groups {
 
 /// The groups that an alert belongs to, by the rules that match it.
 pub(super) type Targets = SmallVec<[u32; 4]>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_gathered_is_told_in_words() {
+        let gathered = Gathered { linked: 12, changed: 0, cleared: 1, due: None };
+        assert_eq!(gathered.news(), "12 alerts linked, 1 alert cleared");
+        assert_eq!(Gathered::default().news(), "");
+    }
+}

@@ -203,3 +203,29 @@ pub struct AlertDoc {
     /// When its lease ends, while it fires.
     pub ends_at: Option<Timestamp>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_moves_is_this() {
+        use IncidentStatus::{Acknowledged, Open, Resolved};
+        let legal = |status: IncidentStatus| -> String {
+            let moves = Action::ALL.into_iter().filter_map(|action| Some((action, status.after(action)?)));
+            moves.map(|(action, to)| format!("{}:{} ", action.as_str(), to.as_str())).collect()
+        };
+        assert_eq!(legal(Open), "updated:open linked:open escalated:open acknowledged:acknowledged resolved:resolved ");
+        let kept = "updated:acknowledged linked:acknowledged escalated:acknowledged resolved:resolved ";
+        assert_eq!(legal(Acknowledged), kept);
+        assert_eq!(legal(Resolved), "updated:resolved reopened:open closed:closed ");
+        assert_eq!(legal(IncidentStatus::Closed), "");
+    }
+
+    #[test]
+    fn a_status_reads_back() {
+        for (byte, status) in IncidentStatus::ALL.into_iter().enumerate() {
+            assert_eq!((status as usize, IncidentStatus::parse(status.as_str())), (byte, Some(status)));
+        }
+    }
+}

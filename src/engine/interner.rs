@@ -79,6 +79,12 @@ impl Interner {
         &self.entries[symbol.0 as usize].text
     }
 
+    /// How many texts there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
     /// Bytes held, by estimate.
     pub(super) fn bytes(&self) -> usize {
         self.text_bytes + self.entries.capacity() * 24 + self.table.capacity() * 5 + self.free.capacity() * 4

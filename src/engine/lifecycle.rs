@@ -210,6 +210,10 @@ impl Shard {
         let (outcome, reason) = match (known, was_firing) {
             (false, _) => (Outcome::Linked, Reason::IncidentOpen),
             (true, false) => (Outcome::Updated, Reason::AlertReturned),
+            // What sinks are told is as before: Prometheus alerts whose texts hold values change with every evaluation.
+            (true, true) if changed && severity <= incident.severity => {
+                return Verdict::of(Outcome::Updated, Reason::AlertChanged, incident.id);
+            }
             (true, true) if changed => (Outcome::Updated, Reason::AlertChanged),
             (true, true) => return Verdict::of(Outcome::Duplicate, Reason::Repeat, incident.id),
         };

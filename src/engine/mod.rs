@@ -14,6 +14,8 @@ mod journal;
 mod lifecycle;
 mod shard;
 mod slab;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod view;
 mod window;

@@ -16,6 +16,7 @@ use super::body::Budget;
 use super::response::Answer;
 use super::sampler::Sampler;
 use crate::clock::Clock;
+use crate::engine::decision::Verdict;
 use crate::event::{Batch, Limits, Reject, Status};
 use crate::formats::{Decoder, Format, Payload, Shape};
 use crate::metrics::Metrics;
@@ -71,7 +72,7 @@ pub(super) struct Counted {
     events: u64,
 }
 
-/// Events that were handed over and are not answered yet. Dropped with the answer, or when the producer hangs up.
+/// Events that were handed over and are not decided yet.
 #[derive(Debug)]
 pub(super) struct InFlight {
     metrics: Arc<Metrics>,
@@ -95,9 +96,41 @@ pub struct Taken {
 /// A request that was handed over; its effects will be durable some time.
 #[derive(Debug)]
 pub struct Submitted {
-    /// `None` when every event was refused.
-    receipt: Option<(Receipt, InFlight)>,
+    handed_over: HandedOver,
     rejects: Vec<Reject>,
+}
+
+/// What the router has of a request; `None` when every event was refused, and once the verdicts are there.
+///
+/// A producer may hang up long before its events are durable, on a full disk. They are in flight until they are decided,
+/// so what is dropped before is waited for in the background; the router's bound on events in flight bounds that, too.
+#[derive(Debug)]
+struct HandedOver(Option<(Receipt, InFlight)>);
+
+impl HandedOver {
+    /// Safe to be dropped while it waits.
+    async fn verdicts(&mut self) -> Result<Vec<Verdict>, Refused> {
+        let verdicts = match &mut self.0 {
+            Some((receipt, _)) => receipt.verdicts().await,
+            None => Ok(Vec::new()),
+        };
+        self.0 = None;
+        verdicts
+    }
+}
+
+impl Drop for HandedOver {
+    fn drop(&mut self) {
+        if let Some((mut receipt, in_flight)) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move {
+                // Whatever comes, nobody is there to be told.
+                let _ = receipt.verdicts().await;
+                drop(in_flight);
+            });
+        }
+    }
 }
 
 impl Intake {
@@ -212,12 +245,12 @@ impl Intake {
     pub async fn submit(&self, taken: Taken, patience: Duration) -> Result<Submitted, Refused> {
         let Taken { batch, rejects, mut counted } = taken;
         if batch.events.is_empty() {
-            return Ok(Submitted { receipt: None, rejects });
+            return Ok(Submitted { handed_over: HandedOver(None), rejects });
         }
         match self.router.submit(batch, patience).await {
             Ok(receipt) => {
                 let in_flight = counted.handed_over();
-                Ok(Submitted { receipt: Some((receipt, in_flight)), rejects })
+                Ok(Submitted { handed_over: HandedOver(Some((receipt, in_flight))), rejects })
             }
             Err(refused) => {
                 if matches!(refused, Refused::Overloaded { .. }) {
@@ -234,11 +267,8 @@ impl Submitted {
     ///
     /// # Errors
     /// When the daemon stopped first: the producer must send again.
-    pub async fn answer(self) -> Result<Answer, Refused> {
-        let verdicts = match self.receipt {
-            Some((receipt, _in_flight)) => receipt.verdicts().await?,
-            None => Vec::new(),
-        };
+    pub async fn answer(mut self) -> Result<Answer, Refused> {
+        let verdicts = self.handed_over.verdicts().await?;
         Ok(Answer::new(verdicts, self.rejects))
     }
 }

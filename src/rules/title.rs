@@ -202,7 +202,8 @@ impl Line {
             Ok(text) => text,
             Err(cut) => std::str::from_utf8(&self.bytes[..cut.valid_up_to()]).expect("valid up to there"),
         };
-        valid.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
+        let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        valid.chars().map(|char| if steers(char) { ' ' } else { char }).collect()
     }
 }
 

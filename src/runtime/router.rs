@@ -185,11 +185,12 @@ fn seat(batch: Batch, permit: OwnedSemaphorePermit, seats: Vec<mpsc::Permit<'_, 
 }
 
 impl Receipt {
-    /// Waits until the batch's effects are durable. One verdict per event of `batch.events`, in order.
+    /// Waits until the batch's effects are durable. One verdict per event of `batch.events`, in order. The wait may be
+    /// dropped and taken up again; the verdicts are given once.
     ///
     /// # Errors
     /// When the daemon stopped first: nothing is known to be durable, and the producer must send again.
-    pub async fn verdicts(mut self) -> Result<Vec<Verdict>, Refused> {
+    pub async fn verdicts(&mut self) -> Result<Vec<Verdict>, Refused> {
         for part in &mut self.parts {
             if part.kept.is_none() {
                 part.kept = Some((&mut part.reply).await.map_err(|_| Refused::Stopping)?);

@@ -15,6 +15,7 @@ mod model;
 mod prometheus;
 mod recording;
 mod reload;
+mod repeat;
 mod scenarios;
 mod store;
 mod tidy;

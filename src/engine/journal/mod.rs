@@ -66,13 +66,15 @@ impl Shard {
         }
         write_ids(&mut writer, self.seen.take_fresh());
         write_closed(&mut writer, self.closed_ids.take_fresh());
-        let touched = std::mem::take(&mut self.touched_groups);
+        let mut touched = std::mem::take(&mut self.touched_groups);
+        // A slot is in the list twice where one group went and another came.
+        touched.retain(|slot| {
+            let group = self.groups.slots.get_mut(*slot);
+            group.is_some_and(|group| std::mem::take(&mut group.touched))
+        });
         let counts = touched.iter().filter_map(|group| self.counts(*group)).collect();
-        for group in touched {
-            if let Some(group) = self.groups.slots.get_mut(group) {
-                group.touched = false;
-            }
-        }
+        touched.clear();
+        self.touched_groups = touched;
         let journal = if writer.bytes.len() > 1 { writer.bytes } else { Vec::new() };
         let decisions = std::mem::take(&mut self.decisions);
         Changes { journal, decisions, counts, positions: std::mem::take(&mut self.moved_positions) }

@@ -1,5 +1,10 @@
 //! What clients of the one port see.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use incidentd::formats::{Format, Shape};
+use incidentd::ingest::Origin;
 use incidentd::proto;
 use incidentd::proto::event_service_client::EventServiceClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,7 +15,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use super::world::{Doors, World};
+use super::world::{Doors, PATIENCE, Stalled, World};
 
 const GOOD: &str = r#"{"source":"test","severity":"critical","labels":{"service":"a"}}"#;
 
@@ -182,4 +187,22 @@ async fn health_follows_readiness() {
     }
     doors.ready.send(false).unwrap();
     assert_eq!(next().await, Some(ServingStatus::NotServing as i32));
+}
+
+// On a full disk every producer hangs up sooner or later. Its events were then counted neither as decided nor as in
+// flight, and the daemon reported a broken law that was none.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_a_producer_that_hung_up_are_in_flight_until_they_are_decided() {
+    let stalled = Arc::new(AtomicBool::new(true));
+    let world = World::start_on(Box::new(Stalled(stalled.clone())));
+    let origin = Origin { label: "http".into(), source: None, format: Format::Event, shape: Shape::Many };
+    let body = r#"[{"source": "a", "labels": {"service": "s"}}, {"source": "a", "labels": {"service": "t"}}]"#;
+    let taken = world.intake.take(&origin, body.into()).unwrap();
+    let submitted = world.intake.submit(taken, PATIENCE).await.unwrap();
+    let waiting = tokio::spawn(submitted.answer());
+    waiting.abort();
+    assert!(waiting.await.unwrap_err().is_cancelled());
+    assert_eq!(world.metrics.conservation(), (2, 0, 2));
+    stalled.store(false, Ordering::Release);
+    assert_eq!(world.at_rest().await, 2);
 }

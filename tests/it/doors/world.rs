@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use incidentd::api::{Listener, with_fallbacks};
@@ -41,13 +42,16 @@ pub struct Doors {
 
 impl World {
     pub fn start() -> Self {
+        Self::start_on(Box::new(Forgetful))
+    }
+
+    pub fn start_on(store: Box<dyn Store>) -> Self {
         let limits = Limits { body_bytes: ByteSize(1 << 20), events: 1_000, ..Limits::default() };
         let (rules, problems) = compile(&default_rules(), &[], DEFAULT_MATRIX, &[]);
         assert!(problems.is_empty());
         let (metrics, clock) = (Metrics::new(), Clock::system());
         let engine = EngineConfig::default();
         let config = RuntimeConfig { shards: 1, scope: Vec::new(), max_in_flight: 100_000, engine };
-        let store = Box::new(Forgetful);
         let runtime = Runtime::start(&config, store, &Arc::new(rules), &clock, &metrics, Arc::new(|_| ())).unwrap();
         let stopping = CancellationToken::new();
         let settings = Settings {
@@ -105,7 +109,7 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// A store that commits at once and keeps nothing.
-struct Forgetful;
+pub struct Forgetful;
 
 impl Store for Forgetful {
     fn commit(&mut self, _: &Commit) -> Result<(), StoreError> {
@@ -155,5 +159,19 @@ impl Reads for Forgetful {
 
     fn backlog(&self) -> Result<Vec<(String, u64)>, StoreError> {
         Ok(Vec::new())
+    }
+}
+
+/// Keeps nothing either, and takes its time about it until it is let go: a disk that is full.
+pub struct Stalled(pub Arc<AtomicBool>);
+
+impl Store for Stalled {
+    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        let stalled = !commit.journal.is_empty() && self.0.load(Ordering::Acquire);
+        if stalled { Err(StoreError::Full("for a test".to_owned())) } else { Ok(()) }
+    }
+
+    fn reads(&self) -> Arc<dyn Reads> {
+        Forgetful.reads()
     }
 }

@@ -311,6 +311,37 @@ fn a_shipped_metric_that_does_not_exist_is_found() {
 }
 
 #[test]
+fn every_metric_is_explained() {
+    holds(rules::undocumented_metrics);
+}
+
+#[test]
+fn a_metric_that_no_page_explains_is_found() {
+    let metrics = "const A: &str = \"incidentd_a_total\";\nconst B: &str = \"incidentd_b_total\";\n";
+    let page = ("docs/operations.md", "`incidentd_a_total{source}`, `incidentd_b_totals`");
+    finds(rules::undocumented_metrics, &[("src/metrics.rs", metrics), page], &["src/metrics.rs:2"]);
+}
+
+#[test]
+fn links_lead_somewhere() {
+    holds(rules::dead_links);
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_found() {
+    let page = "[a](b.md) [c](../README.md#what-is-it)\n[d](c.md)\n[e](b.md#no) [f](#own-part)\n\
+        [g](https://example.org/x) [h](adr/)\n## Own part\n";
+    let files = [
+        ("README.md", "# What *is* it?\n[i](docs/b.md)"),
+        ("docs/a.md", page),
+        ("docs/b.md", "text"),
+        ("docs/adr/1.md", ""),
+        ("deploy/alerts.yml", "runbook: docs/a.md#own-part\nrunbook: docs/a.md#other"),
+    ];
+    finds(rules::dead_links, &files, &["docs/a.md:2", "docs/a.md:3", "deploy/alerts.yml:2"]);
+}
+
+#[test]
 fn features_are_few_and_picked_in_one_place() {
     holds(rules::scattered_features);
 }

@@ -362,7 +362,8 @@ pub fn unknown_shipped_metrics(tree: &Tree) -> Findings {
     };
     let shipped = tree.files.iter().filter(|file| {
         let deployed = [".yml", ".yaml", ".json"].iter().any(|extension| file.path.ends_with(extension));
-        file.path == "README.md" || (file.path.starts_with("deploy/") && deployed)
+        let documented = file.path.starts_with("docs/") && file.path.ends_with(".md");
+        file.path == "README.md" || documented || (file.path.starts_with("deploy/") && deployed)
     });
     let mut findings = Findings::new();
     for file in shipped.filter(|_| !known.is_empty()) {
@@ -377,6 +378,82 @@ pub fn unknown_shipped_metrics(tree: &Tree) -> Findings {
         }
     }
     findings
+}
+
+/// Where every metric is explained.
+const METRICS_PAGE: &str = "docs/operations.md";
+
+pub fn undocumented_metrics(tree: &Tree) -> Findings {
+    let Some(page) = tree.file(METRICS_PAGE) else { return Findings::new() };
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words: Vec<&str> = page.text.split(|c: char| !is_word(c)).collect();
+    let mut findings = Findings::new();
+    for file in tree.rust("src/").filter(|file| declares_metrics(file)) {
+        let names = metric_literals(file).map(|at| &file.tokens[at]);
+        let missing = names.filter(|token| !words.contains(&token.text.as_str()));
+        findings.extend(
+            missing.map(|token| file.at(token.line, format!("`{}` is not explained in {METRICS_PAGE}", token.text))),
+        );
+    }
+    findings.sort();
+    findings
+}
+
+/// Links between our own pages, and runbooks of alert rules, lead to a file and a heading that are there.
+pub fn dead_links(tree: &Tree) -> Findings {
+    let mut findings = Findings::new();
+    for file in &tree.files {
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let page = file.path.ends_with(".md");
+        for (index, line) in file.text.lines().enumerate() {
+            let links: Vec<(String, &str)> = match line.trim().strip_prefix("runbook: ") {
+                Some(runbook) if file.path.starts_with("deploy/") => vec![(String::new(), runbook)],
+                _ if page => linked(line).map(|link| (folder.to_owned(), link)).collect(),
+                _ => Vec::new(),
+            };
+            for (from, link) in links {
+                let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+                let target = if path.is_empty() { file.path.clone() } else { joined(&from, path) };
+                if !leads_somewhere(tree, &target, heading) {
+                    findings.push(file.at(index + 1, format!("`{link}` leads nowhere; correct it")));
+                }
+            }
+        }
+    }
+    findings
+}
+
+/// The targets of Markdown links of a line that are no URLs.
+fn linked(line: &str) -> impl Iterator<Item = &str> {
+    let targets = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.contains(':') && !target.is_empty())
+}
+
+fn joined(folder: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in path.split('/') {
+        match part {
+            "." | "" => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+fn leads_somewhere(tree: &Tree, target: &str, heading: &str) -> bool {
+    let folder = format!("{target}/");
+    match tree.file(target) {
+        Some(file) => heading.is_empty() || file.text.lines().filter_map(anchor).any(|anchor| anchor == heading),
+        None => heading.is_empty() && tree.files.iter().any(|file| file.path.starts_with(&folder)),
+    }
+}
+
+/// A heading's anchor, as GitHub makes it.
+fn anchor(line: &str) -> Option<String> {
+    let title = line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#'))?;
+    let kept = title.trim().chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+    Some(kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect())
 }
 
 const FEATURES_MAX: usize = 4;
