@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use prost::Message as _;
 use rdkafka::consumer::{Consumer, StreamConsumer};
@@ -163,6 +164,23 @@ async fn a_member_that_joins_and_leaves_costs_and_doubles_no_event() {
     daemon.counts(produced).await;
     let metrics = daemon.is_sound().await;
     assert!(metrics.sum_where("incidentd_kafka_rebalances_total", "kind=\"revoked\"") >= 2.0, "{}", metrics.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_daemon_gets_its_partitions_back_soon_by_default() {
+    let broker = Broker::shared();
+    broker.create_topics(&["by-default"], 2).await;
+    let source = format!("{{ name: alerts, brokers: ['{}'], topics: [by-default] }}", broker.address);
+    let mut daemon = Daemon::start(&config(&[source])).await;
+    let producer = broker.producer();
+    producer.produce_all("by-default", 0, &records(100)).await;
+    daemon.counts(100).await;
+    daemon.kill9().await;
+    producer.produce_all("by-default", 1, &records(100)).await;
+    daemon.restart().await;
+    eventually("the group has let the dead member go", Duration::from_secs(30), async || daemon.counted().await == 200)
+        .await;
+    daemon.is_sound().await;
 }
 
 /// The deliveries of so many incidents from a topic, each id once, in their order.

@@ -13,6 +13,9 @@ use crate::formats::Format;
 const QUEUED_KBYTES_MAX: u64 = 32_768;
 /// Records of one fetch over all partitions.
 const FETCH_BYTES_MAX: u64 = 16 << 20;
+/// How long the group waits for a member that died without a word, which is how long a daemon that was killed waits for
+/// its own partitions. Heartbeats have a thread of their own, so a busy daemon is not taken for a dead one.
+const SESSION_MS: &str = "10000";
 /// Settings of `client` that the dead-letter producer takes over: how to reach and to convince the brokers.
 const CONNECTION: [&str; 9] =
     ["security.", "sasl.", "ssl.", "enable.ssl.", "socket.", "broker.", "reconnect.", "client.dns", "metadata."];
@@ -129,7 +132,7 @@ impl KafkaSourceConfig {
         // Eager assignment: librdkafka has open faults around lost assignments with the cooperative kind. Who wants
         // that, or the consumer protocol of newer brokers, asks for it under `client`.
         if self.client.get("group.protocol").is_none_or(|protocol| protocol != "consumer") {
-            config.set("partition.assignment.strategy", "range").set("session.timeout.ms", "45000");
+            config.set("partition.assignment.strategy", "range").set("session.timeout.ms", SESSION_MS);
         }
         for (key, value) in &self.client {
             config.set(key, value);
