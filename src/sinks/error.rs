@@ -60,11 +60,12 @@ impl SinkError {
     }
 }
 
-/// Foreign bytes as one printable line: invalid UTF-8 replaced, control characters escaped, ends trimmed.
+/// Foreign bytes as one printable line: invalid UTF-8 replaced, control characters and those that turn the direction of
+/// writing escaped, ends trimmed.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     let mut line = String::with_capacity(bytes.len());
     for c in String::from_utf8_lossy(bytes).trim().chars() {
-        if c.is_control() {
+        if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
             line.extend(c.escape_default());
         } else {
             line.push(c);
@@ -80,5 +81,6 @@ mod tests {
     #[test]
     fn control_characters_of_a_receiver_never_reach_the_log() {
         assert_eq!(printable(b" no\r\n\x1b[31mway\xff\n"), "no\\r\\n\\u{1b}[31mway\u{fffd}");
+        assert_eq!(printable("Zürich \u{202e}\u{9b}".as_bytes()), "Zürich \\u{202e}\\u{9b}");
     }
 }

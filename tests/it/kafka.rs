@@ -2,9 +2,7 @@
 //! the sink.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use prost::Message as _;
 use rdkafka::consumer::{Consumer, StreamConsumer};
@@ -12,36 +10,14 @@ use rdkafka::message::Message;
 use serde_json::Value;
 
 use crate::harness::events::{event, event_json, in_seconds};
-use crate::harness::kafka::{Producer, header, source};
-use crate::harness::{Broker, Daemon, PATIENCE, attempt, eventually, pass};
+use crate::harness::kafka::{header, records, source, steadily};
+use crate::harness::{Broker, Daemon, PATIENCE, attempt, eventually};
 
 const RULES: &str = "resolve_timeout: 1h\n\
     rules: [{ name: by-service, group_by: [service], window: 1h, update_interval: 1s }]\n";
 
 fn config(sources: &[String]) -> String {
     format!("{RULES}sources: {{ kafka: [{}] }}\n", sources.join(", "))
-}
-
-/// JSON events of some services in turns, without ids: only positions keep them from being counted twice.
-fn records(count: usize) -> Vec<String> {
-    let record = |n: usize| {
-        format!(r#"{{"source":"test","severity":"error","labels":{{"service":"s{}","host":"h{}"}}}}"#, n % 5, n % 7)
-    };
-    (0..count).map(record).collect()
-}
-
-/// How many events all incidents stand for.
-async fn counted(daemon: &Daemon) -> u64 {
-    daemon.incidents("").await.iter().map(|incident| incident["events"].as_u64().expect("a count")).sum()
-}
-
-async fn counts(daemon: &Daemon, events: u64) {
-    attempt(&format!("{events} events are counted"), 2 * PATIENCE, async || {
-        let counted = counted(daemon).await;
-        if counted >= events { Ok(()) } else { Err(format!("{counted}")) }
-    })
-    .await;
-    assert_eq!(counted(daemon).await, events);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,18 +58,18 @@ async fn a_position_is_not_passed_before_the_dead_letter_is_written_even_if_the_
     let mut daemon = Daemon::start(&config(&sources)).await;
     let producer = broker.producer();
     producer.produce("dead-late", 0, Some(event_json("1", "before", "h").as_bytes())).await;
-    eventually("the first is taken", PATIENCE, async || counted(&daemon).await == 1).await;
+    eventually("the first is taken", PATIENCE, async || daemon.counted().await == 1).await;
     producer.produce("dead-late", 0, Some(b"poison")).await;
     producer.produce("dead-late", 0, Some(event_json("2", "after", "h").as_bytes())).await;
     let stuck = |line: &String| line.contains("dead letter") || line.contains("dead-late.dead");
     eventually("it says that the letter cannot be written", PATIENCE, async || daemon.log_lines().iter().any(stuck))
         .await;
-    assert_eq!(counted(&daemon).await, 1, "nothing behind the poison is taken");
+    assert_eq!(daemon.counted().await, 1, "nothing behind the poison is taken");
     assert_eq!(daemon.get("/-/ready").await.0, 200, "the other doors stay open");
     daemon.kill9().await;
     broker.create_topics(&["dead-late.dead"], 1).await;
     daemon.restart().await;
-    counts(&daemon, 2).await;
+    daemon.counts(2).await;
     let letters = broker.read("dead-late.dead", 1).await;
     assert_eq!(
         (letters[0].payload(), header(&letters[0], "incidentd.dlq.offset")),
@@ -111,12 +87,12 @@ async fn a_restart_after_a_kill_reads_nothing_twice_and_the_group_offset_follows
     for partition in 0..3 {
         producer.produce_all("positions", partition, &records(500)).await;
     }
-    counts(&daemon, 1_500).await;
+    daemon.counts(1_500).await;
     for round in 1..=3 {
         daemon.kill9().await;
         producer.produce_all("positions", 1, &records(100)).await;
         daemon.restart().await;
-        counts(&daemon, 1_500 + round * 100).await;
+        daemon.counts(1_500 + round * 100).await;
         let received = daemon.is_sound().await.value("incidentd_events_received_total{source=\"alerts\"}");
         assert_eq!(received, 100.0, "only what is new was read in round {round}");
     }
@@ -133,22 +109,6 @@ async fn a_restart_after_a_kill_reads_nothing_twice_and_the_group_offset_follows
     .await;
 }
 
-/// Produces records steadily to a topic of two partitions until told to stop, and gives how many.
-fn steadily(producer: Producer, topic: &'static str) -> (Arc<AtomicBool>, tokio::task::JoinHandle<u64>) {
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopping = stop.clone();
-    let producing = tokio::spawn(async move {
-        let mut produced = 0;
-        while !stopping.load(Ordering::Relaxed) {
-            producer.produce_all(topic, (produced / 50 % 2) as i32, &records(50)).await;
-            produced += 50;
-            pass(Duration::from_millis(5)).await;
-        }
-        produced
-    });
-    (stop, producing)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_crashes_under_load_loses_and_doubles_nothing() {
     let broker = Broker::start("kafka-crash").expect("a broker");
@@ -157,7 +117,7 @@ async fn a_broker_that_crashes_under_load_loses_and_doubles_nothing() {
     let source = source(&broker, "alerts", "crash", "event", None);
     let daemon = Daemon::start(&format!("{}sinks: [{sink}]\n", config(&[source]))).await;
     let (stop, producing) = steadily(broker.producer(), "crash");
-    eventually("events flow", PATIENCE, async || counted(&daemon).await > 200).await;
+    eventually("events flow", PATIENCE, async || daemon.counted().await > 200).await;
     for round in 0..2 {
         let pushed = async {
             // While the broker is away, the other doors are as open as ever.
@@ -165,12 +125,12 @@ async fn a_broker_that_crashes_under_load_loses_and_doubles_nothing() {
             daemon.push_json(&[event_json(&service, &service, "h")]).await;
         };
         tokio::join!(broker.crash_and_restart(), pushed);
-        let before = counted(&daemon).await;
-        eventually("events flow again", PATIENCE, async || counted(&daemon).await > before + 200).await;
+        let before = daemon.counted().await;
+        eventually("events flow again", PATIENCE, async || daemon.counted().await > before + 200).await;
     }
     stop.store(true, Ordering::Relaxed);
     let produced = producing.await.expect("all was produced");
-    counts(&daemon, produced + 2).await;
+    daemon.counts(produced + 2).await;
     daemon.is_sound().await;
     let told = told_incidents(&broker, "told", daemon.incidents("").await.len()).await;
     assert!(told.values().all(|deliveries| deliveries[0]["action"] == "opened"), "{told:#?}");
@@ -183,7 +143,7 @@ async fn a_member_that_joins_and_leaves_costs_and_doubles_no_event() {
     broker.create_topics(&["rebalance"], 2).await;
     let daemon = Daemon::start(&config(&[source(broker, "alerts", "rebalance", "event", None)])).await;
     let (stop, producing) = steadily(broker.producer(), "rebalance");
-    eventually("events flow", PATIENCE, async || counted(&daemon).await > 200).await;
+    eventually("events flow", PATIENCE, async || daemon.counted().await > 200).await;
     for _ in 0..2 {
         let guest = broker.consumer("group-alerts-rebalance");
         guest.subscribe(&["rebalance"]).expect("subscribed");
@@ -195,12 +155,12 @@ async fn a_member_that_joins_and_leaves_costs_and_doubles_no_event() {
         }
         guest.unsubscribe();
         drop(guest);
-        let before = counted(&daemon).await;
-        eventually("events flow again", PATIENCE, async || counted(&daemon).await > before + 200).await;
+        let before = daemon.counted().await;
+        eventually("events flow again", PATIENCE, async || daemon.counted().await > before + 200).await;
     }
     stop.store(true, Ordering::Relaxed);
     let produced = producing.await.expect("all was produced");
-    counts(&daemon, produced).await;
+    daemon.counts(produced).await;
     let metrics = daemon.is_sound().await;
     assert!(metrics.sum_where("incidentd_kafka_rebalances_total", "kind=\"revoked\"") >= 2.0, "{}", metrics.text);
 }

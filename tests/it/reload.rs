@@ -1,9 +1,12 @@
 //! A changed configuration, taken over by a running daemon.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::Value;
 
 use crate::harness::events::event_json;
-use crate::harness::{Daemon, PATIENCE, Receiver, eventually};
+use crate::harness::kafka::{source, steadily};
+use crate::harness::{Broker, Daemon, PATIENCE, Receiver, eventually};
 
 /// A rule that waits for three alerts of a service.
 const THREE: &str =
@@ -97,5 +100,41 @@ async fn a_sink_that_is_added_is_told_and_one_that_is_removed_is_not() {
     daemon.push_json(&[event_json("2", "b", "single")]).await;
     eventually("the second is told", PATIENCE, async || second.actions("opened") == 1).await;
     assert_eq!(first.requests(), 1);
+    daemon.is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reloads_under_load_cost_no_event_and_no_delivery() {
+    let (broker, receiver) = (Broker::shared(), Receiver::start_signed().await);
+    broker.create_topics(&["reloads"], 2).await;
+    let plain = "{ name: all, group_by: [service], window: 1h }";
+    // Each changes a rule that nothing matches, the pace of the sink, or the Kafka source.
+    let first = format!(
+        "{}sources: {{ kafka: [{}] }}\n",
+        config(&[plain], &receiver),
+        source(broker, "alerts", "reloads", "event", None)
+    );
+    let others = [
+        config(&[plain, "{ name: idle, match: ['severity=\"info\"'], group_by: [rack] }"], &receiver)
+            + &first[first.find("sources:").expect("it has")..],
+        first.replace("timeout: 5s", "timeout: 4s"),
+        first.replace("heartbeat.interval.ms: '500'", "heartbeat.interval.ms: '400'"),
+    ];
+    let daemon = Daemon::start(&first).await;
+    let (stop, producing) = steadily(broker.producer(), "reloads");
+    for round in 0..12 {
+        for n in 0..10 {
+            daemon.push_json(&[event_json(&format!("{round}-{n}"), &format!("pushed-{round}"), "h")]).await;
+        }
+        daemon.write_config(if round % 2 == 0 { &others[round / 2 % 3] } else { &first });
+        let (status, said) = daemon.post("/-/reload", "text/plain", "").await;
+        assert_eq!(status, 200, "{said}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    let produced = producing.await.expect("all was produced");
+    daemon.counts(produced + 120).await;
+    let incidents = daemon.incidents("").await.len();
+    eventually("every incident is told", PATIENCE, async || receiver.by_incident().len() == incidents).await;
+    assert_eq!(receiver.actions("opened"), incidents);
     daemon.is_sound().await;
 }

@@ -258,6 +258,21 @@ impl Daemon {
         }
     }
 
+    /// How many events all incidents stand for.
+    pub async fn counted(&self) -> u64 {
+        self.incidents("").await.iter().map(|incident| incident["events"].as_u64().expect("a count")).sum()
+    }
+
+    /// Waits until so many events are counted, and not one more.
+    pub async fn counts(&self, events: u64) {
+        attempt(&format!("{events} events are counted"), 2 * PATIENCE, async || {
+            let counted = self.counted().await;
+            if counted >= events { Ok(()) } else { Err(format!("{counted}")) }
+        })
+        .await;
+        assert_eq!(self.counted().await, events);
+    }
+
     /// One incident with its alerts.
     pub async fn incident(&self, id: &str) -> Value {
         self.json(&format!("/api/v1/incidents/{id}")).await

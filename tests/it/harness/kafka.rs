@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -167,6 +168,30 @@ impl Producer {
     }
 }
 
+/// JSON events of some services in turns, without ids: only positions keep them from being counted twice.
+pub fn records(count: usize) -> Vec<String> {
+    let record = |n: usize| {
+        format!(r#"{{"source":"test","severity":"error","labels":{{"service":"s{}","host":"h{}"}}}}"#, n % 5, n % 7)
+    };
+    (0..count).map(record).collect()
+}
+
+/// Produces records steadily to a topic of two partitions until told to stop, and gives how many.
+pub fn steadily(producer: Producer, topic: &'static str) -> (Arc<AtomicBool>, tokio::task::JoinHandle<u64>) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopping = stop.clone();
+    let producing = tokio::spawn(async move {
+        let mut produced = 0;
+        while !stopping.load(Ordering::Relaxed) {
+            producer.produce_all(topic, (produced / 50 % 2) as i32, &records(50)).await;
+            produced += 50;
+            pass(Duration::from_millis(5)).await;
+        }
+        produced
+    });
+    (stop, producing)
+}
+
 /// A header of a record, as text.
 pub fn header(record: &OwnedMessage, name: &str) -> Option<String> {
     let header = record.headers()?.iter().find(|header| header.key == name)?;
@@ -188,6 +213,3 @@ fn kafka_sh(command: &str, folder: &std::path::Path) -> Command {
     script.arg(command).arg(folder).env("OWNER_PID", std::process::id().to_string());
     script
 }
-
-/// How long librdkafka may take to notice that a broker is back.
-pub const RECONNECTION: Duration = Duration::from_secs(60);
