@@ -89,8 +89,12 @@ impl Shared {
         if !fixed.is_empty() {
             report.push_str(&format!("; a restart is needed for: {}", fixed.join(", ")));
         }
+        for problem in &trouble {
+            tracing::error!(problem, "a Kafka source could not be started");
+            report.push_str(&format!("; could not be started: {problem}"));
+        }
         *current = new;
-        if trouble.is_empty() { Ok(report) } else { Err(trouble) }
+        Ok(report)
     }
 
     /// Stops sources that are gone or changed, starts those that are new or changed, and leaves the others alone.

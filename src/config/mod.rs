@@ -64,9 +64,9 @@ pub struct Config {
     pub fingerprint_labels: Option<Vec<String>>,
     /// Bounds of one event and of one request.
     pub limits: Limits,
-    /// Live alerts at most; events of new ones beyond are rejected with `E_CAPACITY`. Default 1,000,000.
+    /// Live alerts of a shard at most; events of new ones beyond are rejected with `E_CAPACITY`. Default 1,000,000.
     pub max_alerts: u32,
-    /// Groups at most, over all rules. Default 1,000,000.
+    /// Groups of a shard at most, over all rules. Default 1,000,000.
     pub max_groups: u32,
     /// Where events come from, beside the listener.
     pub sources: SourcesConfig,
@@ -106,7 +106,7 @@ pub struct DedupConfig {
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub horizon: Duration,
-    /// How many ids are remembered; beyond, the oldest are forgotten early. Default 1,000,000.
+    /// How many ids a shard remembers; beyond, the oldest are forgotten early. Default 1,000,000.
     pub max_ids: u32,
 }
 

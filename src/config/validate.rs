@@ -115,8 +115,8 @@ fn bounds(config: &Config, problems: &mut Vec<Problem>) {
     let limits = &config.limits;
     for (path, value, max) in [
         ("dedup.max_ids", config.dedup.max_ids, 100_000_000),
-        ("max_alerts", config.max_alerts, 100_000_000),
-        ("max_groups", config.max_groups, 100_000_000),
+        ("max_alerts", config.max_alerts, 16_000_000),
+        ("max_groups", config.max_groups, 16_000_000),
         ("limits.events", limits.events, 1_000_000),
         ("limits.labels", limits.labels, 1_024),
         ("limits.label_name_bytes", limits.label_name_bytes, 65_535),

@@ -88,8 +88,6 @@ pub enum Reason {
     AlertReturned,
     /// The producer says that the condition has ended.
     AlertResolved,
-    /// The lease ran out without a repeat.
-    LeaseLapsed,
     /// Nothing has fired for `resolve_after`.
     AllClear,
     /// `reopen_within` has passed.
@@ -111,8 +109,6 @@ pub enum Reason {
     },
     /// The condition holds; the rule's `wait` has not passed.
     HeldBack,
-    /// Everything cleared while the rule waited.
-    ClearedWhileWaiting,
     /// No rule matches.
     NoRule,
     /// A rule matches, but a label of its `group_by` is missing.
@@ -127,8 +123,6 @@ pub enum Reason {
     Late,
     /// A documented bound is reached.
     LimitReached,
-    /// The rule was removed from the configuration.
-    RuleRemoved,
     /// Refused; the reject says why.
     Invalid,
 }
@@ -143,7 +137,6 @@ impl Reason {
             Reason::AlertChanged => "alert_changed",
             Reason::AlertReturned => "alert_returned",
             Reason::AlertResolved => "alert_resolved",
-            Reason::LeaseLapsed => "lease_lapsed",
             Reason::AllClear => "all_clear",
             Reason::ReopenWindowPassed => "reopen_window_passed",
             Reason::Gathered => "gathered",
@@ -152,7 +145,6 @@ impl Reason {
             Reason::AlreadyApplied => "already_applied",
             Reason::Waiting { .. } => "waiting",
             Reason::HeldBack => "held_back",
-            Reason::ClearedWhileWaiting => "cleared_while_waiting",
             Reason::NoRule => "no_rule",
             Reason::LabelMissing => "label_missing",
             Reason::NoOpenIncident => "no_open_incident",
@@ -160,7 +152,6 @@ impl Reason {
             Reason::OlderThanKnown => "older_than_known",
             Reason::Late => "late",
             Reason::LimitReached => "limit_reached",
-            Reason::RuleRemoved => "rule_removed",
             Reason::Invalid => "invalid",
         }
     }
@@ -176,7 +167,6 @@ impl fmt::Display for Reason {
             Reason::AlertChanged => f.write_str("the alert says something new"),
             Reason::AlertReturned => f.write_str("the alert fires again"),
             Reason::AlertResolved => f.write_str("the producer says that the alert has ended"),
-            Reason::LeaseLapsed => f.write_str("the alert was not repeated before its lease ended"),
             Reason::AllClear => f.write_str("nothing has fired for resolve_after"),
             Reason::ReopenWindowPassed => f.write_str("reopen_within has passed"),
             Reason::Gathered => f.write_str("gathered during update_interval"),
@@ -184,7 +174,6 @@ impl fmt::Display for Reason {
             Reason::SameId => f.write_str("this producer id was counted before"),
             Reason::AlreadyApplied => f.write_str("this Kafka record was applied before"),
             Reason::HeldBack => f.write_str("the condition holds; the rule waits to gather what belongs to it"),
-            Reason::ClearedWhileWaiting => f.write_str("everything cleared while the rule waited"),
             Reason::NoRule => f.write_str("no rule matches"),
             Reason::LabelMissing => f.write_str("a label of the rule's group_by is missing"),
             Reason::NoOpenIncident => f.write_str("nothing is known that this could resolve"),
@@ -192,7 +181,6 @@ impl fmt::Display for Reason {
             Reason::OlderThanKnown => f.write_str("a newer event has said otherwise"),
             Reason::Late => f.write_str("later than the lateness allowed"),
             Reason::LimitReached => f.write_str("a limit of the engine is reached"),
-            Reason::RuleRemoved => f.write_str("the rule was removed from the configuration"),
             Reason::Invalid => f.write_str("the event is invalid"),
         }
     }
