@@ -32,6 +32,8 @@ pub struct IncidentId(pub u64);
 
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const INCIDENT_CODE_CHARS: usize = 13;
+const INCIDENT_PREFIX: &str = "INC-";
+const INCIDENT_NAME_BYTES: usize = INCIDENT_PREFIX.len() + INCIDENT_CODE_CHARS;
 
 /// Collects length-prefixed parts and hashes them. Reusable, so that a fingerprint allocates nothing.
 #[derive(Clone, Debug, Default)]
@@ -103,13 +105,20 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-impl fmt::Display for IncidentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut code = [0; INCIDENT_CODE_CHARS];
-        for (place, slot) in code.iter_mut().rev().enumerate() {
+impl IncidentId {
+    /// The name as ASCII, for where so many are written that each must cost little.
+    pub fn name(self) -> [u8; INCIDENT_NAME_BYTES] {
+        let mut name = *b"INC-0000000000000";
+        for (place, slot) in name[INCIDENT_PREFIX.len()..].iter_mut().rev().enumerate() {
             *slot = CROCKFORD[(self.0 >> (5 * place)) as usize & 31];
         }
-        write!(f, "INC-{}", std::str::from_utf8(&code).expect("the alphabet is ASCII"))
+        name
+    }
+}
+
+impl fmt::Display for IncidentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.name()).expect("the alphabet is ASCII"))
     }
 }
 

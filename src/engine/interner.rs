@@ -2,9 +2,9 @@
 //!
 //! Memory: the text itself and about 40 bytes beside it. Bounded by the alerts that use it (`max_alerts`).
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// An interned text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +14,19 @@ pub(super) struct Symbol(pub(super) u32);
 struct Entry {
     text: Box<str>,
     users: u32,
+    /// Kept, so that growth and release need not read the text again.
+    hash: u32,
+}
+
+impl Entry {
+    /// The table takes a slot from the low bits and a tag from the high ones.
+    fn table_hash(&self) -> u64 {
+        table_hash(self.hash)
+    }
+}
+
+fn table_hash(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 /// See the module.
@@ -22,20 +35,21 @@ pub(super) struct Interner {
     table: HashTable<u32>,
     entries: Vec<Entry>,
     free: Vec<u32>,
-    hasher: RandomState,
+    /// Seeded at random, so that texts that collide cannot be prepared.
+    hasher: DefaultHashBuilder,
     text_bytes: usize,
 }
 
 impl Interner {
     /// The symbol of a text; counts one more user.
     pub(super) fn intern(&mut self, text: &str) -> Symbol {
-        let hash = self.hasher.hash_one(text);
+        let hash = self.hasher.hash_one(text) as u32;
         let Self { table, entries, .. } = self;
-        if let Some(index) = table.find(hash, |index| &*entries[*index as usize].text == text) {
+        if let Some(index) = table.find(table_hash(hash), |index| &*entries[*index as usize].text == text) {
             entries[*index as usize].users += 1;
             return Symbol(*index);
         }
-        let entry = Entry { text: text.into(), users: 1 };
+        let entry = Entry { text: text.into(), users: 1, hash };
         self.text_bytes += text.len();
         let index = match self.free.pop() {
             Some(index) => {
@@ -47,8 +61,8 @@ impl Interner {
                 (self.entries.len() - 1) as u32
             }
         };
-        let Self { table, entries, hasher, .. } = self;
-        table.insert_unique(hash, index, |index| hasher.hash_one(&*entries[*index as usize].text));
+        let Self { table, entries, .. } = self;
+        table.insert_unique(table_hash(hash), index, |index| entries[*index as usize].table_hash());
         Symbol(index)
     }
 
@@ -67,7 +81,7 @@ impl Interner {
         }
         let text = std::mem::take(&mut entry.text);
         self.text_bytes -= text.len();
-        let hash = self.hasher.hash_one(&*text);
+        let hash = entry.table_hash();
         if let Ok(slot) = self.table.find_entry(hash, |index| *index == symbol.0) {
             slot.remove();
         }

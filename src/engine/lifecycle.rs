@@ -236,7 +236,7 @@ impl Shard {
         incident.updated_at = now;
         let due = now.plus(incident.policy.update_interval);
         let due = *incident.gathered.due.get_or_insert(due);
-        self.mark_group(group, Dirty::Whole);
+        self.mark_group(group, Dirty::Counters);
         if due <= now {
             self.flush(now, group);
         }
@@ -251,6 +251,7 @@ impl Shard {
             incident.urgency = incident.fixed_urgency.unwrap_or_else(|| Level::of_severity(severity));
             let priority = self.rules.priority(incident.impact, incident.urgency);
             incident.priority = incident.priority.min(priority);
+            self.mark_group(group, Dirty::Whole);
         }
     }
 

@@ -142,10 +142,18 @@ pub struct Batch {
     pub received_at: Timestamp,
 }
 
+/// An event of eight labels and two annotations, so that the vectors of a batch rarely grow.
+const USUAL_EVENT_BYTES: usize = 320;
+const USUAL_PAIRS: usize = 10;
+/// Bytes that were received may be anything, so room is made ahead for so many events only: about 6 MB.
+const GUESS_MAX: usize = 16_384;
+
 impl Batch {
-    /// An empty batch over received bytes.
+    /// An empty batch over received bytes, with room for as many events as they usually hold.
     pub fn new(buffer: Bytes, received_at: Timestamp) -> Self {
-        Self { buffer, received_at, ..Self::default() }
+        let guess = (buffer.len() / USUAL_EVENT_BYTES + 1).min(GUESS_MAX);
+        let (pairs, events) = (Vec::with_capacity(guess * USUAL_PAIRS), Vec::with_capacity(guess));
+        Self { buffer, received_at, pairs, events, ..Self::default() }
     }
 
     /// The received bytes.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::engine::decision::{Outcome, Reason, Verdict};
 use crate::event::{Code, Reject};
+use crate::identity::IncidentId;
 
 /// The fate of every event of one request.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -127,27 +128,28 @@ fn outcome_and_reason(fate: Fate<'_>) -> (Outcome, Reason) {
     }
 }
 
-/// The incident's name and the rule, each empty when there is none.
-fn concerned(fate: Fate<'_>) -> (String, &str) {
+/// The incident, and the rule or an empty name.
+fn concerned(fate: Fate<'_>) -> (Option<IncidentId>, &str) {
     match fate {
-        Fate::Decided(verdict) => {
-            let incident = verdict.incident.map(|id| id.to_string()).unwrap_or_default();
-            (incident, verdict.rule.as_deref().unwrap_or_default())
-        }
-        Fate::Rejected(_) => (String::new(), ""),
+        Fate::Decided(verdict) => (verdict.incident, verdict.rule.as_deref().unwrap_or_default()),
+        Fate::Rejected(_) => (None, ""),
     }
 }
 
 fn write_verdict(out: &mut Vec<u8>, fate: Fate<'_>) {
     let (outcome, reason) = outcome_and_reason(fate);
     let (incident, rule) = concerned(fate);
+    let name = incident.map(IncidentId::name);
+    let incident = name.as_ref().map_or(&[][..], |name| &name[..]);
     let (code, place, message) = explanation(fate);
     varint(out, 1 << 3);
     // The protobuf enum counts from 1 in the order of the engine's.
     varint(out, outcome as u64 + 1);
-    for (number, text) in [(2, reason.code()), (3, &*incident), (4, rule), (5, code), (6, place), (7, &*message)] {
+    let reason = reason.code().as_bytes();
+    let (rule, code, place, message) = (rule.as_bytes(), code.as_bytes(), place.as_bytes(), message.as_bytes());
+    for (number, text) in [(2, reason), (3, incident), (4, rule), (5, code), (6, place), (7, message)] {
         if !text.is_empty() {
-            field(out, number, text.as_bytes());
+            field(out, number, text);
         }
     }
 }
@@ -171,6 +173,7 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
 fn write_result(out: &mut String, fate: Fate<'_>) {
     let (outcome, reason) = outcome_and_reason(fate);
     let (incident, rule) = concerned(fate);
+    let incident = incident.map(|id| id.to_string()).unwrap_or_default();
     let (code, place, message) = explanation(fate);
     push(out, format_args!(r#","verdict":"{}","reason":"{}""#, outcome.as_str(), reason.code()));
     let rejected = outcome == Outcome::Rejected;
@@ -196,7 +199,6 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::identity::IncidentId;
     use crate::proto;
 
     fn answer() -> Answer {

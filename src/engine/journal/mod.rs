@@ -25,6 +25,8 @@ use records::{
 
 /// Version of the format; entries of another one are refused.
 const FORMAT: u8 = 1;
+/// What the counters of an alert or a group take, about; most changes are nothing more.
+const COUNTERS_BYTES: usize = 48;
 /// Objects in one slice of a snapshot: about 0.3 MB, 1 ms.
 const SLICE_OBJECTS: u32 = 1_024;
 
@@ -40,7 +42,8 @@ pub(super) enum SnapshotCursor {
 impl Shard {
     /// Hands out what must be made durable since the last call.
     pub fn take_changes(&mut self) -> Changes {
-        let mut writer = Writer::default();
+        let objects = self.dirty_alerts.len() + self.dirty_groups.len();
+        let mut writer = Writer { bytes: Vec::with_capacity(1 + objects * COUNTERS_BYTES) };
         writer.byte(FORMAT);
         for (tag, gone) in [(ALERT_GONE, &mut self.removed_alerts), (GROUP_GONE, &mut self.removed_groups)] {
             for slot in gone.drain(..) {

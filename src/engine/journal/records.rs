@@ -168,14 +168,52 @@ pub(super) fn write_group_counters(writer: &mut Writer, slot: u32, group: &Group
     writer.number(group.events);
     writer.time(group.last_activity);
     writer.time(group.newest_event_at);
+    writer.byte(u8::from(group.incident.is_some()));
+    if let Some(incident) = group.incident.as_deref() {
+        write_incident_counters(writer, incident);
+    }
 }
 
-pub(super) fn read_group_counters(reader: &mut Reader<'_>, group: Option<&mut Group>) -> Result<(), Fault> {
+pub(super) fn read_group_counters(reader: &mut Reader<'_>, mut group: Option<&mut Group>) -> Result<(), Fault> {
     let (events, last_activity, newest_event_at) = (reader.tally()?, reader.time()?, reader.time()?);
-    if let Some(group) = group {
+    if let Some(group) = group.as_deref_mut() {
         (group.events, group.last_activity, group.newest_event_at) = (events, last_activity, newest_event_at);
     }
+    if reader.flag()? {
+        let incident = group.and_then(|group| group.incident.as_deref_mut());
+        read_incident_counters(reader, incident)?;
+    }
     Ok(())
+}
+
+/// What moves with every alert that is linked: all that `gather` and `link` touch.
+fn write_incident_counters(writer: &mut Writer, incident: &Incident) {
+    writer.number(incident.version);
+    writer.number(incident.sequence);
+    writer.time(incident.updated_at);
+    writer.number(incident.total);
+    writer.maybe_time(incident.clear_since);
+    write_gathered(writer, incident.gathered);
+}
+
+fn read_incident_counters(reader: &mut Reader<'_>, incident: Option<&mut Incident>) -> Result<(), Fault> {
+    let (version, sequence, updated_at) = (reader.tally()?, reader.tally()?, reader.time()?);
+    let (total, clear_since, gathered) = (reader.tally()?, reader.maybe_time()?, read_gathered(reader)?);
+    if let Some(incident) = incident {
+        (incident.version, incident.sequence, incident.updated_at) = (version, sequence, updated_at);
+        (incident.total, incident.clear_since, incident.gathered) = (total, clear_since, gathered);
+    }
+    Ok(())
+}
+
+fn write_gathered(writer: &mut Writer, Gathered { linked, changed, cleared, due }: Gathered) {
+    [linked, changed, cleared].into_iter().for_each(|count| writer.number(u64::from(count)));
+    writer.maybe_time(due);
+}
+
+fn read_gathered(reader: &mut Reader<'_>) -> Result<Gathered, Fault> {
+    let (linked, changed, cleared) = (reader.small()?, reader.small()?, reader.small()?);
+    Ok(Gathered { linked, changed, cleared, due: reader.maybe_time()? })
 }
 
 pub(super) fn write_group(writer: &mut Writer, names: &Interner, slot: u32, group: &Group) {
@@ -285,9 +323,7 @@ pub(super) fn write_incident(writer: &mut Writer, incident: &Incident) {
     writer.time(incident.updated_at);
     writer.number(incident.total);
     writer.maybe_time(incident.clear_since);
-    let Gathered { linked, changed, cleared, due } = incident.gathered;
-    [linked, changed, cleared].into_iter().for_each(|count| writer.number(u64::from(count)));
-    writer.maybe_time(due);
+    write_gathered(writer, incident.gathered);
     writer.number(incident.reasons.len() as u64);
     incident.reasons.iter().for_each(|reason| writer.text(reason));
     writer.number(incident.links.len() as u64);
@@ -320,8 +356,7 @@ pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> 
     let opened_at = reader.time()?;
     let (acknowledged_at, resolved_at) = (reader.maybe_time()?, reader.maybe_time()?);
     let (updated_at, total, clear_since) = (reader.time()?, reader.tally()?, reader.maybe_time()?);
-    let (linked, changed, cleared) = (reader.small()?, reader.small()?, reader.small()?);
-    let gathered = Gathered { linked, changed, cleared, due: reader.maybe_time()? };
+    let gathered = read_gathered(reader)?;
     let reasons = reader.count()?;
     let reasons = (0..reasons).map(|_| Ok(reader.text()?.to_owned())).collect::<Result<_, Fault>>()?;
     let links = reader.count()?;
