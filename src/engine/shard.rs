@@ -290,7 +290,11 @@ impl Shard {
         let (register, lease_end) = (Register::of(event), self.lease_end(event));
         let alert = &mut self.alerts.slots[slot];
         let newer = register > alert.register;
-        let changed = register >= alert.register && alert.content != event.content;
+        // Prometheus repeats the start of an alert with new texts: of events without an id at one instant, the last to
+        // arrive is believed.
+        let same_instant =
+            event.key.0 == 0 && (register.at, register.status) == (alert.register.at, alert.register.status);
+        let changed = (register >= alert.register || same_instant) && alert.content != event.content;
         alert.count += 1;
         alert.first_seen = alert.first_seen.min(register.at);
         alert.last_seen = alert.last_seen.max(register.at);
