@@ -1,4 +1,4 @@
-//! A runtime on a store that keeps nothing, and the doors in front of it.
+//! A runtime on a store in memory, and the doors in front of it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,17 +8,14 @@ use std::time::Duration;
 use incidentd::api::{Listener, with_fallbacks};
 use incidentd::clock::Clock;
 use incidentd::engine::EngineConfig;
-use incidentd::event::{ByteSize, Limits, Timestamp};
+use incidentd::event::{ByteSize, Limits};
 use incidentd::formats::{Decoder, SeverityMap};
-use incidentd::identity::IncidentId;
 use incidentd::ingest::{Intake, Settings, grpc, http};
 use incidentd::metrics::Metrics;
 use incidentd::normalise::{NormaliseConfig, Normaliser};
 use incidentd::rules::{DEFAULT_MATRIX, compile, default_rules};
 use incidentd::runtime::{Runtime, RuntimeConfig};
-use incidentd::store::{
-    Commit, IncidentQuery, PendingDelivery, Reads, ShardPosition, Store, StoreError, TimelineEntry,
-};
+use incidentd::store::{Commit, MemoryStore, Reads, Store, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +39,7 @@ pub struct Doors {
 
 impl World {
     pub fn start() -> Self {
-        Self::start_on(Box::new(Forgetful))
+        Self::start_on(Box::new(MemoryStore::new()))
     }
 
     pub fn start_on(store: Box<dyn Store>) -> Self {
@@ -108,61 +105,7 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
     assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain until {what}");
 }
 
-/// A store that commits at once and keeps nothing.
-pub struct Forgetful;
-
-impl Store for Forgetful {
-    fn commit(&mut self, _: &Commit) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn reads(&self) -> Arc<dyn Reads> {
-        Arc::new(Forgetful)
-    }
-}
-
-impl Reads for Forgetful {
-    fn meta(&self, _: &str) -> Result<Option<String>, StoreError> {
-        Ok(None)
-    }
-
-    fn replay(&self, _: u16, _: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(u64, u64), StoreError> {
-        Ok((0, 0))
-    }
-
-    fn positions(&self) -> Result<Vec<ShardPosition>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn incidents(&self, _: &IncidentQuery) -> Result<Vec<(Timestamp, IncidentId, String)>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn incident_alerts(&self, _: IncidentId) -> Result<Option<String>, StoreError> {
-        Ok(None)
-    }
-    fn incident(&self, _: IncidentId) -> Result<Option<String>, StoreError> {
-        Ok(None)
-    }
-
-    fn timeline(&self, _: IncidentId, _: usize) -> Result<Vec<TimelineEntry>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn pending(&self, _: &str, _: i64, _: usize) -> Result<Vec<PendingDelivery>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn parked(&self, _: &str, _: usize) -> Result<Vec<PendingDelivery>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn backlog(&self) -> Result<Vec<(String, u64)>, StoreError> {
-        Ok(Vec::new())
-    }
-}
-
-/// Keeps nothing either, and takes its time about it until it is let go: a disk that is full.
+/// Keeps nothing, and takes its time about it until it is let go: a disk that is full.
 pub struct Stalled(pub Arc<AtomicBool>);
 
 impl Store for Stalled {
@@ -172,6 +115,6 @@ impl Store for Stalled {
     }
 
     fn reads(&self) -> Arc<dyn Reads> {
-        Forgetful.reads()
+        MemoryStore::new().reads()
     }
 }
