@@ -11,7 +11,7 @@ use serde::forward_to_deserialize_any;
 
 use super::diagnostic::{Place, echo};
 use super::document::{Content, Document, Entry, Fault, NodeId};
-use crate::rules::nearest;
+use crate::event::nearest;
 
 /// What does not fit.
 #[derive(Clone, Debug, PartialEq)]
@@ -255,7 +255,7 @@ impl de::Error for Misfit {
     }
 
     fn unknown_variant(name: &str, known: &'static [&'static str]) -> Self {
-        let hint = crate::rules::hint(name, known.iter().copied());
+        let hint = crate::event::hint(name, known.iter().copied());
         Self::custom(format!("expected one of {}, not {}{hint}", known.join(", "), echo(name)))
     }
 

@@ -5,10 +5,12 @@
 
 mod batch;
 pub mod duration;
+mod nearest;
 mod reject;
 mod time;
 
 pub use batch::{Batch, Event, Pair, Pairs, Position, Text};
+pub use nearest::{hint, nearest};
 pub use reject::{Code, Reject, echo, pointer};
 pub use time::Timestamp;
 

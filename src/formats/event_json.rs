@@ -3,12 +3,11 @@
 //! Names are those of the public contract. An unknown field is refused, so that a misspelt one is not lost in
 //! silence; `null` is the same as leaving a field out.
 
-use crate::event::{Code, Kind, Reject, Severity, Status, echo};
+use crate::event::{Code, Kind, Reject, Severity, Status, echo, nearest};
 
 use super::fields::{Fields, Stop, utf8_error, utf8_message};
 use super::intake::Intake;
 use super::json::{Syntax, Value};
-use super::nearest::nearest;
 use super::{Payload, Shape};
 
 const FIELDS: [&str; 12] = [
@@ -181,7 +180,7 @@ fn read_link(fields: &mut Fields<'_, '_, '_>, mark: usize, index: usize) -> Resu
 fn unknown_field(fields: &mut Fields<'_, '_, '_>, place: &[&[u8]], known: &[&str]) -> Result<(), Box<Syntax>> {
     let name = place.last().copied().unwrap_or_default();
     if !fields.intake.is_faulty() {
-        let remedy = match nearest(name, known) {
+        let remedy = match nearest(&String::from_utf8_lossy(name), known.iter().copied()) {
             Some(known) => format!("did you mean {known}?"),
             None => format!("the fields are {}; put others under labels or annotations", known.join(", ")),
         };

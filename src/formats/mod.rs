@@ -11,7 +11,6 @@ mod fields;
 mod intake;
 mod json;
 mod json_string;
-mod nearest;
 mod severity_map;
 mod wire;
 
@@ -60,7 +59,7 @@ impl Format {
         if Self::PLANNED.contains(&name) {
             return Err(format!("format {name} is not yet supported; use one of {known}"));
         }
-        let hint = nearest::nearest(name.as_bytes(), &Self::SUPPORTED);
+        let hint = crate::event::nearest(name, Self::SUPPORTED);
         let hint = hint.map(|hint| format!("; did you mean {hint}?")).unwrap_or_default();
         Err(format!("unknown format {}, expected one of {known}{hint}", crate::event::echo(name.as_bytes())))
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use regex::{Regex, RegexBuilder};
 
 use super::compile::Subject;
-use super::nearest::hint;
+use crate::event::hint;
 use crate::event::{Kind, Severity, Status};
 
 /// What a matcher compares.

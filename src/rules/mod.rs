@@ -8,14 +8,12 @@ mod compile;
 mod default;
 mod index;
 mod matcher;
-mod nearest;
 mod title;
 mod validate;
 
 pub use compile::{OpenWhen, Rule, RuleSet, Subject, compile};
 pub use default::default_rules;
 pub use matcher::{Field, Matcher, Operator, Pattern, parse_matcher};
-pub use nearest::{hint, nearest};
 pub use title::{TITLE_BYTES_MAX, Title, TitleContext};
 pub use validate::{Problem, check_name};
 

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use minijinja::value::{Object, Value};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
-use super::nearest::hint;
 use crate::event::Severity;
+use crate::event::hint;
 
 /// Bytes of a rendered title; the rest is cut.
 pub const TITLE_BYTES_MAX: usize = 1 << 10;

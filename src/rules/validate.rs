@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use super::matcher::{Field, Matcher, parse_matcher};
-use super::nearest::hint;
 use super::title::Titles;
 use super::{ImpactConfig, Mode, RuleConfig};
+use crate::event::hint;
 use crate::event::{Status, duration};
 
 /// What is wrong in a configured rule, and where.

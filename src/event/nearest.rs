@@ -66,4 +66,15 @@ mod tests {
         }
         assert_eq!(nearest(&"x".repeat(1_000_000), known), None);
     }
+
+    #[test]
+    fn a_slip_in_the_field_of_an_event_is_recognised_and_a_stranger_is_not() {
+        let known = ["labels", "dedup_key", "occurred_at", "id"];
+        assert_eq!(nearest("lables", known), Some("labels"));
+        assert_eq!(nearest("dedupKey", known), Some("dedup_key"));
+        assert_eq!(nearest("occured-at", known), Some("occurred_at"));
+        assert_eq!(nearest("colour", known), None);
+        assert_eq!(nearest(&"x".repeat(1_000), known), None);
+        assert_eq!(nearest("", []), None);
+    }
 }
