@@ -7,7 +7,7 @@ use incidentd::clock::Clock;
 use incidentd::event::{Batch, Limits, Reject, Text};
 use incidentd::formats::{Decoder, Format, Payload, SeverityMap, Shape};
 use incidentd::normalise::{IdentifiedBy, NormaliseConfig, Normaliser, Scratch};
-use incidentd::rules::{DEFAULT_MATRIX, RuleConfig, RuleSet, compile};
+use incidentd::rules::{Definition, RuleConfig, RuleSet, compile};
 
 use crate::rules::rules_yaml;
 
@@ -18,7 +18,7 @@ pub fn rule_set(count: usize) -> Arc<RuleSet> {
         rules: Vec<RuleConfig>,
     }
     let rules: Rules = serde_saphyr::from_str(&rules_yaml(count)).expect("the rules are valid");
-    let (set, problems) = compile(&rules.rules, &[], DEFAULT_MATRIX, &[]);
+    let (set, problems) = compile(&Definition::of(&rules.rules, &[]));
     assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
     Arc::new(set)
 }

@@ -31,7 +31,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Limits, duration};
-use crate::rules::{self, DEFAULT_MATRIX, Matrix, Problem, RuleConfig, RuleSet};
+use crate::rules::{
+    self, ChangesConfig, DEFAULT_MATRIX, Definition, HeartbeatConfig, InhibitRuleConfig, MaintenanceConfig, Matrix,
+    Problem, RuleConfig, RuleSet, ServiceConfig,
+};
 use crate::sinks::{self, SinkConfig};
 
 /// The whole configuration. What a file does not say is as in [`Config::default`].
@@ -72,6 +75,16 @@ pub struct Config {
     pub sources: SourcesConfig,
     /// Correlation: which events belong to one incident. Default: by service, alert name or host.
     pub rules: Vec<RuleConfig>,
+    /// The service catalogue: what belongs to which service, and what depends on what.
+    pub services: Vec<ServiceConfig>,
+    /// Which changes are suspected when something breaks.
+    pub changes: ChangesConfig,
+    /// While one alert fires, others are muted.
+    pub inhibit_rules: Vec<InhibitRuleConfig>,
+    /// Planned times in which what they name is muted.
+    pub maintenance: Vec<MaintenanceConfig>,
+    /// Events that are expected; what does not come is an alert.
+    pub heartbeats: Vec<HeartbeatConfig>,
     /// Impact × urgency.
     pub priority: PriorityConfig,
     /// Who is told. Default: standard output.
@@ -202,7 +215,22 @@ impl Config {
     /// The rules, compiled, and their problems.
     pub fn rule_set(&self) -> (RuleSet, Vec<Problem>) {
         let sinks: Vec<String> = self.sinks.iter().map(|sink| sink.name.clone()).collect();
-        rules::compile(&self.rules, &sinks, self.priority.matrix, &self.scope)
+        rules::compile(&self.definition(&sinks))
+    }
+
+    /// What it says about correlation, where these sinks are configured.
+    fn definition<'a>(&'a self, sinks: &'a [String]) -> Definition<'a> {
+        Definition {
+            rules: &self.rules,
+            sinks,
+            matrix: self.priority.matrix,
+            scope: &self.scope,
+            services: &self.services,
+            changes: &self.changes,
+            inhibit_rules: &self.inhibit_rules,
+            maintenance: &self.maintenance,
+            heartbeats: &self.heartbeats,
+        }
     }
 
     /// How many shards there are on a machine with so many cores.
@@ -292,6 +320,11 @@ impl Default for Config {
             max_groups: 1_000_000,
             sources: SourcesConfig::default(),
             rules: rules::default_rules(),
+            services: Vec::new(),
+            changes: ChangesConfig::default(),
+            inhibit_rules: Vec::new(),
+            maintenance: Vec::new(),
+            heartbeats: Vec::new(),
             priority: PriorityConfig::default(),
             sinks: vec![SinkConfig::new("stdout", sinks::Kind::Stdout(sinks::stdout::Config::default()))],
             shutdown_grace: Duration::from_secs(30),

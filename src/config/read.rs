@@ -14,10 +14,13 @@ const SUSPECTS_MAX: usize = 32;
 const MISSING: &str = "missing field";
 
 /// Keys that the documentation announces and that are not there yet.
-const KEYS_TO_COME: [&str; 7] = [
+const KEYS_TO_COME: [&str; 10] = [
     "services",
-    "record",
+    "changes",
     "inhibit_rules",
+    "maintenance",
+    "heartbeats",
+    "record",
     "escalation_policies",
     "auth",
     "priority.targets",

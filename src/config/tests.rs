@@ -20,12 +20,26 @@ fn the_example_is_valid_and_has_every_key() {
     assert_eq!(check(example), [""; 0]);
     let schema = Config::schema();
     let parts = schema["$defs"].as_object().expect("definitions").values().chain([&schema]);
-    for key in parts.filter_map(|part| part["properties"].as_object()).flat_map(|properties| properties.keys()) {
+    const TO_COME: &[&str] = &[
+        "services",
+        "changes",
+        "inhibit_rules",
+        "maintenance",
+        "heartbeats",
+        "record",
+        "escalation_policies",
+        "auth",
+        "targets",
+        "storm",
+        "from_service",
+    ];
+    let keys = parts.filter_map(|part| part["properties"].as_object()).flat_map(|properties| properties.keys());
+    // Types of what is to come have a few keys of their own.
+    const PARTS_TO_COME: &[&str] = &["depends_on", "source_matchers", "target_matchers", "equal"];
+    for key in keys.filter(|key| !TO_COME.contains(&key.as_str()) && !PARTS_TO_COME.contains(&key.as_str())) {
         assert!(example.contains(&format!("{key}:")), "the example lacks `{key}`");
     }
-    for later in
-        ["services", "record", "inhibit_rules", "escalation_policies", "auth", "targets", "storm", "from_service"]
-    {
+    for later in TO_COME {
         assert!(!example.contains(&format!("{later}:")), "{later} is not yet supported");
     }
 }

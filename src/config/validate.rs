@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Config, kafka};
 use crate::event::{ByteSize, duration};
-use crate::rules::{self, Problem, check_name};
+use crate::rules::{self, Definition, Problem, check_name};
 use crate::sinks::SinkConfig;
 
 /// Shards at most; a guess far above the cores of a machine.
@@ -39,7 +39,7 @@ fn check_rules(config: &Config, sinks: &[String]) -> Vec<Problem> {
             "the default rules would join alerts across scopes; configure rules that group by the scope's labels";
         return vec![Problem::error("scope", message)];
     }
-    rules::compile(&config.rules, sinks, config.priority.matrix, &scope).1
+    rules::compile(&Definition { scope: &scope, ..config.definition(sinks) }).1
 }
 
 fn times(config: &Config, problems: &mut Vec<Problem>) {

@@ -6,8 +6,9 @@
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use super::interner::{Interner, Symbol};
-use super::slab::Slab;
+use super::flapping::Turns;
+use super::memory::interner::{Interner, Symbol};
+use super::memory::slab::Slab;
 use crate::event::{Batch, Event, Severity, Status, Timestamp};
 use crate::identity::Fingerprint;
 
@@ -137,6 +138,7 @@ pub(super) struct Alert {
     pub(super) count: u64,
     pub(super) texts: Texts,
     pub(super) memberships: SmallVec<[Membership; 1]>,
+    pub(super) turns: Turns,
     /// The rule set that its memberships follow; another one means that they must be found anew.
     pub(super) epoch: u32,
     pub(super) state: AlertState,

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::alert::{Alert, Dirty, Membership};
 use super::decision::{Outcome, Reason, Verdict};
 use super::group::{Group, Opening, Phase, RETIRED, Targets};
-use super::interner::{Interner, Symbol};
+use super::memory::interner::{Interner, Symbol};
 use super::shard::Shard;
 use super::window::{Entry, Progress, Span};
 use crate::event::{Event, Kind, Severity, Status, Timestamp};

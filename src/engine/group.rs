@@ -11,8 +11,9 @@ use smallvec::SmallVec;
 
 use super::alert::Dirty;
 use super::incident::{IncidentLink, IncidentStatus};
-use super::interner::{Interner, Symbol};
-use super::slab::Slab;
+use super::memory::interner::{Interner, Symbol};
+use super::memory::slab::Slab;
+use super::relate::Relations;
 use super::window::Span;
 use crate::event::{Severity, Timestamp};
 use crate::identity::IncidentId;
@@ -87,6 +88,7 @@ pub(super) struct Incident {
     pub(super) reasons: Vec<String>,
     pub(super) links: Vec<IncidentLink>,
     pub(super) policy: Policy,
+    pub(super) relations: Relations,
 }
 
 /// How a rule's condition came to hold.

@@ -13,8 +13,9 @@ use super::correlate::Sighting;
 use super::decision::{Decision, Outcome, Reason, Verdict};
 use super::group::{Gathered, INCIDENT_ALERTS_KEPT, Incident, Opening, Phase, Policy, REASONS_MAX, RETIRED};
 use super::incident::{IncidentLink, IncidentStatus};
+use super::memory::timers::Owner;
+use super::relate::Relations;
 use super::shard::Shard;
-use super::timers::Owner;
 use crate::delivery::Action;
 use crate::event::{Severity, Timestamp};
 use crate::identity::{IncidentId, domain};
@@ -72,7 +73,8 @@ impl Shard {
         };
         let id = self.incident_id(&rule, group, event);
         self.dismiss(group, |membership, alert| membership.firing || alert.last_seen >= since);
-        let incident = self.new_incident(now, id, &rule, group, slot);
+        let storm = self.storm_of(now, self.groups.slots[group].rule);
+        let incident = self.new_incident(now, id, &rule, group, slot, storm);
         self.incidents.insert(id, group);
         let state = &mut self.groups.slots[group];
         state.incident = Some(Box::new(incident));
@@ -83,6 +85,7 @@ impl Shard {
         let have = self.groups.slots[group].members.len();
         let detail = format!("{reason}; {have} {}", if have == 1 { "alert" } else { "alerts" });
         self.emit(now, group, Action::Opened, reason, detail);
+        self.relate(now, group);
         Verdict::of(Outcome::Opened, reason, id)
     }
 
@@ -100,7 +103,15 @@ impl Shard {
         unreachable!("a bounded set does not hold every id")
     }
 
-    fn new_incident(&self, now: Timestamp, id: IncidentId, rule: &Rule, group: u32, slot: u32) -> Incident {
+    fn new_incident(
+        &self,
+        now: Timestamp,
+        id: IncidentId,
+        rule: &Rule,
+        group: u32,
+        slot: u32,
+        storm: Option<IncidentId>,
+    ) -> Incident {
         let severity = self.gravest(group).max(self.alerts.slots[slot].severity);
         let urgency = rule.urgency(severity);
         let service = self
@@ -128,6 +139,7 @@ impl Shard {
             reasons: Vec::new(),
             links: self.links(slot),
             policy: policy(rule),
+            relations: Relations { parent: storm },
         }
     }
 
@@ -144,9 +156,10 @@ impl Shard {
 
     fn title(&self, rule: &Rule, group: u32, slot: u32) -> String {
         let (alert, names) = (&self.alerts.slots[slot], &self.names);
-        let pairs = |pairs: &[(super::interner::Symbol, super::interner::Symbol)]| -> Vec<(&str, &str)> {
-            pairs.iter().map(|(name, value)| (names.text(*name), names.text(*value))).collect()
-        };
+        let pairs =
+            |pairs: &[(super::memory::interner::Symbol, super::memory::interner::Symbol)]| -> Vec<(&str, &str)> {
+                pairs.iter().map(|(name, value)| (names.text(*name), names.text(*value))).collect()
+            };
         let key: Vec<(&str, &str)> = self.groups.slots[group]
             .key
             .iter()
@@ -412,11 +425,13 @@ impl Shard {
         self.raise(group, self.gravest(group));
         let detail = format!("came back: {linked} {} linked anew", if linked == 1 { "alert" } else { "alerts" });
         self.emit(now, group, Action::Reopened, Reason::Recurrence, detail);
+        self.relate(now, group);
         Verdict::of(Outcome::Opened, Reason::Recurrence, id)
     }
 
     fn close(&mut self, now: Timestamp, group: u32) {
         self.emit(now, group, Action::Closed, Reason::ReopenWindowPassed, "final".to_owned());
+        self.unrelate(now, group);
         let state = &mut self.groups.slots[group];
         state.phase = Phase::Gathering;
         state.events_before = state.events;
@@ -466,7 +481,11 @@ impl Shard {
     fn push_decision(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, detail: String) {
         let state = &self.groups.slots[group];
         let Some(incident) = state.incident.as_deref() else { return };
-        let (sequence, notify) = (incident.sequence, incident.policy.notify.clone());
+        // Who is told is decided here and nowhere else. A resolve always passes.
+        let muted = incident.relations.parent.is_some()
+            || (!matches!(action, Action::Resolved | Action::Closed) && self.is_group_muted(group));
+        let notify = if muted { Arc::default() } else { incident.policy.notify.clone() };
+        let sequence = incident.sequence;
         let incident = Arc::new(self.doc(state, incident));
         let alerts = match action {
             Action::Closed => self.incident_alerts(incident.id, INCIDENT_ALERTS_KEPT).unwrap_or_default().0,

@@ -4,19 +4,21 @@
 //! the branching is in `shard.rs`, the stages around it compute and return. It never fails and never waits.
 
 mod alert;
+pub mod command;
 mod correlate;
 pub mod decision;
-mod dedup;
+mod flapping;
 mod group;
+mod heartbeat;
 pub mod incident;
-mod interner;
 mod journal;
 mod lifecycle;
+mod memory;
+mod relate;
 mod shard;
-mod slab;
+pub mod suppress;
 #[cfg(test)]
 mod tests;
-mod timers;
 mod view;
 mod window;
 

@@ -12,12 +12,18 @@ use super::EngineConfig;
 use super::alert::{Alert, AlertState, Alerts, Dirty, Membership, Register, Texts};
 use super::correlate::Sighting;
 use super::decision::{Decision, Outcome, Reason, Verdict};
-use super::dedup::SeenIds;
+use super::flapping::Turns;
 use super::group::{Groups, INCIDENT_ALERTS_KEPT, Targets};
+use super::heartbeat::Heartbeats;
 use super::incident::IncidentCounts;
-use super::interner::Interner;
-use super::slab::SLOTS_MAX;
-use super::timers::{Owner, Timers};
+use super::memory::dedup::SeenIds;
+use super::memory::interner::Interner;
+use super::memory::slab::SLOTS_MAX;
+use super::memory::timers::{Owner, Timers};
+use super::relate::changes::Changes as RecentChanges;
+use super::relate::storm::Storms;
+use super::relate::union::Unions;
+use super::suppress::Suppression;
 use crate::event::{Batch, Event, Kind, Position, Status, Timestamp};
 use crate::identity::{Hasher, IncidentId};
 use crate::rules::RuleSet;
@@ -88,6 +94,14 @@ pub struct Shard {
     pub(super) groups: Groups,
     pub(super) seen: SeenIds,
     pub(super) timers: Timers,
+    pub(super) suppression: Suppression,
+    pub(super) changes: RecentChanges,
+    pub(super) storms: Storms,
+    pub(super) unions: Unions,
+    pub(super) heartbeats: Heartbeats,
+    /// The entries of the last two in the timers.
+    pub(super) heartbeats_at: Timestamp,
+    pub(super) suppression_at: Timestamp,
     pub(super) positions: HashMap<(Arc<str>, Arc<str>, i32), i64>,
     pub(super) incidents: HashMap<IncidentId, u32>,
     /// Ids of closed incidents, newest last, so that none is given twice.
@@ -116,6 +130,13 @@ impl Shard {
             groups: Groups::default(),
             seen: SeenIds::default(),
             timers: Timers::default(),
+            suppression: Suppression::default(),
+            changes: RecentChanges::default(),
+            storms: Storms::default(),
+            unions: Unions::default(),
+            heartbeats: Heartbeats::default(),
+            heartbeats_at: Timestamp::MAX,
+            suppression_at: Timestamp::MAX,
             positions: HashMap::new(),
             incidents: HashMap::new(),
             closed_ids: super::lifecycle::ClosedIds::default(),
@@ -173,6 +194,16 @@ impl Shard {
                         _ => self.schedule_group(slot),
                     }
                 }
+                Owner::Heartbeats => {
+                    self.heartbeats_at = Timestamp::MAX;
+                    self.heartbeat_due(now);
+                    self.schedule_heartbeats();
+                }
+                Owner::Suppression => {
+                    self.suppression_at = Timestamp::MAX;
+                    self.suppression_due(now);
+                    self.schedule_suppression();
+                }
             }
         }
         if self.timers.crowded(self.alerts.slots.len() + self.groups.slots.len()) {
@@ -187,6 +218,20 @@ impl Shard {
         match owner {
             Owner::Alert(slot) => self.alerts.slots.get(slot).map(|alert| alert.timer_at),
             Owner::Group(slot) => self.groups.slots.get(slot).map(|group| group.timer_at),
+            Owner::Heartbeats => Some(self.heartbeats_at),
+            Owner::Suppression => Some(self.suppression_at),
+        }
+    }
+
+    pub(super) fn schedule_heartbeats(&mut self) {
+        if let Some(due) = self.heartbeats.deadline() {
+            self.timers.schedule(Owner::Heartbeats, &mut self.heartbeats_at, due);
+        }
+    }
+
+    pub(super) fn schedule_suppression(&mut self) {
+        if let Some(due) = self.suppression.deadline() {
+            self.timers.schedule(Owner::Suppression, &mut self.suppression_at, due);
         }
     }
 
@@ -237,13 +282,15 @@ impl Shard {
             let incident = known.and_then(|slot| self.incident_of(slot));
             return Verdict { incident, ..Verdict::new(Outcome::Duplicate, Reason::SameId) };
         }
-        if event.kind != Kind::Alert {
-            return Verdict::new(Outcome::Recorded, Reason::KindNotCorrelated);
+        match event.kind {
+            Kind::Alert => {}
+            Kind::Change => return self.change(now, batch, event),
+            Kind::Heartbeat => return self.heartbeat(now, batch, event),
         }
         match (known, event.status) {
             (None, Status::Firing) => {
                 let slot = self.remember(now, batch, event);
-                self.correlate(&Sighting { now, event, slot, changed: false })
+                self.consider(&Sighting { now, event, slot, changed: false }, true)
             }
             (None, Status::Resolved) => {
                 self.remember(now, batch, event);
@@ -270,6 +317,7 @@ impl Shard {
             count: 1,
             texts: Texts::intern(&mut self.names, batch, event),
             memberships: SmallVec::new(),
+            turns: Turns::default(),
             epoch: 0,
             state: if firing { AlertState::Firing } else { AlertState::Resolved },
             severity: event.severity,
@@ -314,6 +362,7 @@ impl Shard {
         if returns {
             alert.until = lease_end;
             self.alerts.set_state(slot, AlertState::Firing);
+            self.turned(now, slot);
             self.mark_alert(slot, Dirty::Whole);
             self.schedule_alert(slot);
         } else {
@@ -324,11 +373,7 @@ impl Shard {
         }
         self.mark_alert(slot, Dirty::Counters);
         let sighting = Sighting { now, event, slot, changed };
-        let verdict = if returns || changed || self.alerts.slots[slot].epoch != self.epoch {
-            self.correlate(&sighting)
-        } else {
-            self.repeat(&sighting)
-        };
+        let verdict = self.consider(&sighting, returns || changed);
         match verdict.outcome {
             Outcome::Duplicate if changed => {
                 Verdict { outcome: Outcome::Updated, reason: Reason::AlertChanged, ..verdict }
@@ -336,6 +381,18 @@ impl Shard {
             // A repeat gets the same answer whether or not its rules had to be looked for anew.
             Outcome::Recorded if !returns && !changed => Verdict::new(Outcome::Duplicate, Reason::Repeat),
             _ => verdict,
+        }
+    }
+
+    /// Lets rules see a firing alert, unless it is muted; `anew` where its rules must be looked for.
+    fn consider(&mut self, sighting: &Sighting<'_>, anew: bool) -> Verdict {
+        if let Some(verdict) = self.withheld(sighting) {
+            return verdict;
+        }
+        if anew || self.alerts.slots[sighting.slot].epoch != self.epoch {
+            self.correlate(sighting)
+        } else {
+            self.repeat(sighting)
         }
     }
 
@@ -391,6 +448,9 @@ impl Shard {
 
     /// The alert has ended or gone stale: its groups may be all clear.
     fn clear(&mut self, now: Timestamp, slot: u32, state: AlertState) {
+        if self.alerts.slots[slot].state == AlertState::Firing {
+            self.turned(now, slot);
+        }
         self.alerts.set_state(slot, state);
         let alert = &mut self.alerts.slots[slot];
         alert.until = now;

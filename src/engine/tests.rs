@@ -8,7 +8,7 @@ use crate::delivery::Action;
 use crate::engine::decision::{Decision, Outcome, Reason, Verdict};
 use crate::event::{Batch, Event, Position, Severity, Status, Timestamp};
 use crate::identity::{Fingerprint, IncidentId};
-use crate::rules::{DEFAULT_MATRIX, RuleSet, compile};
+use crate::rules::{Definition, RuleSet, compile};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_parts(1_800_000_000 + seconds, 0)
@@ -16,7 +16,7 @@ fn at(seconds: i64) -> Timestamp {
 
 fn rules(yaml: &str) -> Arc<RuleSet> {
     let configs: Vec<crate::rules::RuleConfig> = serde_saphyr::from_str(yaml).expect(yaml);
-    let (set, problems) = compile(&configs, &["ops".to_owned()], DEFAULT_MATRIX, &[]);
+    let (set, problems) = compile(&Definition::of(&configs, &["ops".to_owned()]));
     assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
     Arc::new(set)
 }
@@ -195,10 +195,10 @@ fn an_incident_that_comes_and_goes_for_a_month_does_not_pile_up_deadlines() {
 #[test]
 fn an_entry_of_another_format_or_with_an_unknown_record_is_refused() {
     let mut shard = shard("[]");
-    assert_eq!(shard.restore(&[9]), Err("format 9, this version reads 1".to_owned()));
-    assert_eq!(shard.restore(&[1, 99]), Err("unknown record 99 at byte 2 of 2".to_owned()));
+    assert_eq!(shard.restore(&[9]), Err("format 9, this version reads 2".to_owned()));
+    assert_eq!(shard.restore(&[2, 99]), Err("unknown record 99 at byte 2 of 2".to_owned()));
     assert_eq!(shard.restore(&[]), Err("cut short at byte 0 of 0".to_owned()));
-    assert_eq!(shard.restore(&[1]), Ok(()));
+    assert_eq!(shard.restore(&[2]), Ok(()));
 }
 
 #[test]

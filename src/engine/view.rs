@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::alert::AlertState;
 use super::group::{Group, Incident, Phase};
 use super::incident::{AlertCounts, AlertDoc, Escalation, IncidentCounts, IncidentDoc, Targets};
-use super::interner::Symbol;
+use super::memory::interner::Symbol;
 use super::shard::Shard;
 use crate::identity::{IncidentId, alertmanager_fingerprint};
 use crate::rules::Level;

@@ -6,9 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::changes::ChangesConfig;
+use super::heartbeat::{Heartbeat, HeartbeatConfig};
 use super::index::Index;
+use super::inhibition::{InhibitRuleConfig, Inhibitions};
+use super::maintenance::{MaintenanceConfig, MaintenanceWindow};
 use super::matcher::Matcher;
 use super::title::{Title, Titles};
+use super::topology::{ServiceConfig, Topology};
 use super::validate::{self, Problem};
 use super::{DEFAULT_MATRIX, ImpactConfig, Level, Matrix, MissingLabel, OnStale, OpenWhenConfig, Priority, RuleConfig};
 use crate::event::{Kind, Severity, Status};
@@ -94,6 +99,57 @@ pub struct RuleSet {
     /// `matrix[impact][urgency]`.
     pub matrix: Matrix,
     index: Index,
+    /// What depends on what.
+    pub topology: Topology,
+    /// Which changes are suspected.
+    pub changes: ChangesConfig,
+    /// What mutes what.
+    pub inhibitions: Inhibitions,
+    /// Planned times in which something is muted.
+    pub maintenance: Vec<MaintenanceWindow>,
+    /// What is expected.
+    pub heartbeats: Vec<Heartbeat>,
+}
+
+/// All that a configuration says about correlation.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition<'a> {
+    /// Correlation rules.
+    pub rules: &'a [RuleConfig],
+    /// The names of all configured sinks.
+    pub sinks: &'a [String],
+    /// Impact × urgency.
+    pub matrix: Matrix,
+    /// The scope labels.
+    pub scope: &'a [String],
+    /// The service catalogue.
+    pub services: &'a [ServiceConfig],
+    /// Which changes are suspected.
+    pub changes: &'a ChangesConfig,
+    /// What mutes what.
+    pub inhibit_rules: &'a [InhibitRuleConfig],
+    /// Planned times in which something is muted.
+    pub maintenance: &'a [MaintenanceConfig],
+    /// What is expected.
+    pub heartbeats: &'a [HeartbeatConfig],
+}
+
+impl<'a> Definition<'a> {
+    /// Rules that tell these sinks, and nothing else.
+    pub fn of(rules: &'a [RuleConfig], sinks: &'a [String]) -> Self {
+        const CHANGES: &ChangesConfig = &ChangesConfig {};
+        Self {
+            rules,
+            sinks,
+            matrix: DEFAULT_MATRIX,
+            scope: &[],
+            services: &[],
+            changes: CHANGES,
+            inhibit_rules: &[],
+            maintenance: &[],
+            heartbeats: &[],
+        }
+    }
 }
 
 impl Rule {
@@ -113,7 +169,16 @@ impl RuleSet {
     /// Indexes compiled rules.
     pub fn new(rules: Vec<Arc<Rule>>, matrix: Matrix) -> Self {
         let index = Index::new(&rules);
-        Self { rules, matrix, index }
+        Self {
+            rules,
+            matrix,
+            index,
+            topology: Topology::default(),
+            changes: ChangesConfig::default(),
+            inhibitions: Inhibitions::default(),
+            maintenance: Vec::new(),
+            heartbeats: Vec::new(),
+        }
     }
 
     /// Replaces `found` by the places of the rules that match, ascending. Costs one look-up per indexed field, and the
@@ -145,10 +210,11 @@ impl Default for RuleSet {
     }
 }
 
-/// Checks and compiles rules. `sinks` are the names of all configured sinks, `scope` the scope labels.
+/// Checks and compiles a definition.
 ///
 /// Paths of problems are relative to the configuration, such as `rules[2].match[0]`.
-pub fn compile(rules: &[RuleConfig], sinks: &[String], matrix: Matrix, scope: &[String]) -> (RuleSet, Vec<Problem>) {
+pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
+    let Definition { rules, sinks, matrix, scope, .. } = *definition;
     let mut problems = validate::check_set(rules);
     let mut titles = Titles::new();
     let mut accepted = Vec::new();
@@ -167,7 +233,20 @@ pub fn compile(rules: &[RuleConfig], sinks: &[String], matrix: Matrix, scope: &[
         rule.title = config.incident.title.is_some().then(|| title(&rule.name));
         Some(Arc::new(rule))
     });
-    let set = RuleSet::new(compiled.collect(), matrix);
+    let mut set = RuleSet::new(compiled.collect(), matrix);
+    let (topology, wrong) = Topology::compile(definition.services);
+    set.topology = topology;
+    problems.extend(wrong);
+    set.changes = definition.changes.clone();
+    let (inhibitions, wrong) = Inhibitions::compile(definition.inhibit_rules);
+    set.inhibitions = inhibitions;
+    problems.extend(wrong);
+    let (maintenance, wrong) = MaintenanceWindow::compile(definition.maintenance);
+    set.maintenance = maintenance;
+    problems.extend(wrong);
+    let (heartbeats, wrong) = Heartbeat::compile(definition.heartbeats);
+    set.heartbeats = heartbeats;
+    problems.extend(wrong);
     problems.sort_by_key(|problem| problem.warning);
     (set, problems)
 }
@@ -233,7 +312,7 @@ mod tests {
 
     fn rule(yaml: &str, sinks: &[&str]) -> Arc<Rule> {
         let sinks: Vec<String> = sinks.iter().map(|sink| (*sink).to_owned()).collect();
-        let (set, problems) = compile(&[config(yaml)], &sinks, DEFAULT_MATRIX, &[]);
+        let (set, problems) = compile(&Definition::of(&[config(yaml)], &sinks));
         assert_eq!(problems, []);
         set.rules[0].clone()
     }

@@ -16,7 +16,7 @@ pub fn default_rules() -> Vec<RuleConfig> {
 mod tests {
     use super::*;
     use crate::event::{Kind, Severity, Status};
-    use crate::rules::{DEFAULT_MATRIX, Subject, compile};
+    use crate::rules::{Definition, Subject, compile};
 
     struct Alert(&'static [(&'static str, &'static str)], Severity);
 
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn every_alert_above_info_has_exactly_one_default_rule() {
-        let (set, problems) = compile(&default_rules(), &["stdout".to_owned()], DEFAULT_MATRIX, &[]);
+        let (set, problems) = compile(&Definition::of(&default_rules(), &["stdout".to_owned()]));
         assert_eq!(problems, []);
         let mut found = Vec::new();
         for (labels, rule) in [

@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
     use crate::event::{Kind, Severity, Status};
-    use crate::rules::{DEFAULT_MATRIX, RuleConfig, RuleSet, compile};
+    use crate::rules::{Definition, RuleConfig, RuleSet, compile};
 
     #[derive(Debug, Default)]
     struct Alert {
@@ -126,7 +126,7 @@ mod tests {
             ..serde_saphyr::from_str(&format!("name: r{place}")).expect("a rule")
         };
         let configs: Vec<RuleConfig> = rules.into_iter().enumerate().map(config).collect();
-        let (set, problems) = compile(&configs, &[], DEFAULT_MATRIX, &[]);
+        let (set, problems) = compile(&Definition::of(&configs, &[]));
         assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
         set
     }

@@ -4,17 +4,27 @@
 //! alert are found through an index over matcher labels, so that the cost grows with the rules that match. Pure:
 //! all errors are found at load, and matching never fails.
 
+mod changes;
 mod compile;
 mod default;
+mod heartbeat;
 mod index;
+mod inhibition;
+mod maintenance;
 mod matcher;
 mod title;
+mod topology;
 mod validate;
 
-pub use compile::{OpenWhen, Rule, RuleSet, Subject, compile};
+pub use changes::ChangesConfig;
+pub use compile::{Definition, OpenWhen, Rule, RuleSet, Subject, compile};
 pub use default::default_rules;
+pub use heartbeat::{Heartbeat, HeartbeatConfig};
+pub use inhibition::{InhibitRuleConfig, Inhibitions};
+pub use maintenance::{MaintenanceConfig, MaintenanceWindow};
 pub use matcher::{Field, Matcher, Operator, Pattern, parse_matcher};
 pub use title::{TITLE_BYTES_MAX, Title, TitleContext};
+pub use topology::{ServiceConfig, Topology};
 pub use validate::{Problem, check_name};
 
 use std::time::Duration;

@@ -280,7 +280,7 @@ fn never_holds(field: &Field, matchers: &[(usize, Matcher)]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::{DEFAULT_MATRIX, compile};
+    use crate::rules::{Definition, compile};
 
     fn problems(rules: &str, scope: &[&str]) -> Vec<String> {
         let rules: Vec<RuleConfig> = serde_saphyr::from_str(rules).expect(rules);
@@ -289,7 +289,7 @@ mod tests {
         let shown = |problem: Problem| {
             format!("{}: {}{}", problem.path, if problem.warning { "warning: " } else { "" }, problem.message)
         };
-        compile(&rules, &sinks, DEFAULT_MATRIX, &scope).1.into_iter().map(shown).collect()
+        compile(&Definition { scope: &scope, ..Definition::of(&rules, &sinks) }).1.into_iter().map(shown).collect()
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::positions::PositionBook;
 use super::read_model::ReadModel;
 use crate::clock::{Clock, Stopwatch};
 use crate::delivery::Delivery;
+use crate::engine::command::{Done, Refusal};
 use crate::engine::decision::{Reason, Verdict};
 use crate::engine::incident::IncidentCounts;
 use crate::event::Timestamp;
@@ -36,11 +37,19 @@ pub(super) struct Answer {
     pub(super) permit: Arc<OwnedSemaphorePermit>,
 }
 
-/// One contribution to a transaction.
+/// A command that waits for its commit.
 #[derive(Debug)]
+pub(super) struct Order {
+    pub(super) reply: oneshot::Sender<Result<Done, Refusal>>,
+    pub(super) outcome: Result<Done, Refusal>,
+}
+
+/// One contribution to a transaction.
+#[derive(Debug, Default)]
 pub(super) struct Part {
     pub(super) commit: Commit,
     pub(super) answers: Vec<Answer>,
+    pub(super) orders: Vec<Order>,
     pub(super) counts: Vec<IncidentCounts>,
     /// Told when it is durable.
     pub(super) settled: Option<oneshot::Sender<()>>,
@@ -66,7 +75,7 @@ impl LedgerHandle {
         Box::pin(async move {
             let (done, durable) = oneshot::channel();
             let commit = Commit { settled, ..Commit::default() };
-            let part = Part { commit, answers: Vec::new(), counts: Vec::new(), settled: Some(done), turn: None };
+            let part = Part { commit, settled: Some(done), ..Part::default() };
             parts.send(part).await.is_ok() && durable.await.is_ok()
         })
     }
@@ -155,8 +164,9 @@ impl Committer {
         let mut verdicts = [0; 10];
         let mut events = 0;
         let now = self.clock.now();
-        let mut answers = Vec::new();
+        let (mut answers, mut orders) = (Vec::new(), Vec::new());
         for part in waiting {
+            orders.extend(part.orders);
             counts.extend(part.counts);
             answers.extend(part.answers);
             if let Some(settled) = part.settled {
@@ -184,6 +194,10 @@ impl Committer {
             // A producer that has hung up is no reason to stop; its events are durable.
             let _ = reply.send(verdicts);
             drop(permit);
+        }
+        for Order { reply, outcome } in orders {
+            // Whoever ordered it may have hung up.
+            let _ = reply.send(outcome);
         }
         if !commit.deliveries.is_empty() {
             (self.on_deliveries)(&commit.deliveries);

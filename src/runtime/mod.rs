@@ -16,7 +16,7 @@ pub use committer::{LedgerHandle, OnDeliveries};
 pub use positions::PositionBook;
 pub use read_model::ReadModel;
 pub use recovery::RecoveryError;
-pub use router::{Receipt, Refused, Router};
+pub use router::{CommandError, Receipt, Refused, Router};
 pub use stats::StatsBoard;
 
 use std::sync::Arc;
@@ -117,6 +117,7 @@ impl Runtime {
                 generation: one.generation,
                 journal_bytes: one.journal_bytes,
                 answers: Vec::new(),
+                orders: Vec::new(),
                 snapshotting: false,
                 slices: 0,
                 stop: stop.clone(),

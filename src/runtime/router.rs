@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::shard_task::{Message, Part};
+use super::shard_task::{Look, Message, Part};
+use crate::engine::command::{Command, Done, Refusal};
 use crate::engine::decision::Verdict;
 use crate::engine::incident::AlertDoc;
-use crate::engine::{EngineConfig, ReloadReport};
-use crate::event::Batch;
+use crate::engine::{EngineConfig, ReloadReport, Shard};
+use crate::event::{Batch, Timestamp};
 use crate::identity::IncidentId;
 use crate::rules::RuleSet;
 
@@ -40,6 +41,17 @@ pub enum Refused {
     /// The daemon stops.
     #[error("the daemon is stopping")]
     Stopping,
+}
+
+/// Why an operator's order was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The engine says no; nothing has changed.
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+    /// It did not get there, or its outcome is not known to be durable.
+    #[error(transparent)]
+    Refused(#[from] Refused),
 }
 
 /// The door. Cheap to clone.
@@ -133,14 +145,49 @@ impl Router {
 
     /// The alerts of an incident that is not closed, at most `limit`, and how many there are; `None` when no shard has it.
     pub async fn alerts(&self, incident: IncidentId, limit: usize) -> Option<(Vec<AlertDoc>, u64)> {
+        let found = self.look(move |shard, _| shard.incident_alerts(incident, limit)).await.ok()?;
+        found.into_iter().flatten().next()
+    }
+
+    /// Lets every shard say what it sees, between two batches; in the order of the shards.
+    ///
+    /// # Errors
+    /// When the daemon stops.
+    pub async fn look<T, F>(&self, look: F) -> Result<Vec<T>, Refused>
+    where
+        T: Send + 'static,
+        F: Fn(&Shard, Timestamp) -> T + Clone + Send + 'static,
+    {
+        let mut seen = Vec::with_capacity(self.shards.len());
         for shard in &self.shards {
-            let (reply, alerts) = oneshot::channel();
-            shard.send(Message::Alerts { incident, limit, reply }).await.ok()?;
-            if let Ok(Some(found)) = alerts.await {
-                return Some(found);
+            let (reply, answer) = oneshot::channel();
+            let look = look.clone();
+            // Whoever asked may have hung up.
+            let look = Look(Box::new(move |shard, now| drop(reply.send(look(shard, now)))));
+            shard.send(Message::Look(look)).await.map_err(|_| Refused::Stopping)?;
+            seen.push(answer.await.map_err(|_| Refused::Stopping)?);
+        }
+        Ok(seen)
+    }
+
+    /// Gives an operator's order to every shard, and waits until it is durable. What one shard has done counts, however
+    /// many others do not know what it names.
+    ///
+    /// # Errors
+    /// Why no shard has done it, or that the daemon stops.
+    pub async fn command(&self, by: &str, command: &Command) -> Result<Done, CommandError> {
+        let by: Arc<str> = by.into();
+        let mut outcome = Err(Refusal::Unknown);
+        for shard in &self.shards {
+            let (reply, answer) = oneshot::channel();
+            let message = Message::Command { by: by.clone(), command: command.clone(), reply };
+            shard.send(message).await.map_err(|_| Refused::Stopping)?;
+            let answer = answer.await.map_err(|_| Refused::Stopping)?;
+            if outcome.is_err() && answer != Err(Refusal::Unknown) {
+                outcome = answer;
             }
         }
-        None
+        Ok(outcome?)
     }
 
     /// A batch larger than all room still gets through, alone.

@@ -9,14 +9,13 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::committer::{Answer, Part as CommitPart};
+use super::committer::{Answer, Order, Part as CommitPart};
 use crate::clock::Clock;
 use crate::delivery::{Delivery, Document, delivery_id};
+use crate::engine::command::{Command, Done, Refusal};
 use crate::engine::decision::{Decision, Verdict};
-use crate::engine::incident::AlertDoc;
 use crate::engine::{EngineConfig, ReloadReport, Shard};
-use crate::event::Batch;
-use crate::identity::IncidentId;
+use crate::event::{Batch, Timestamp};
 use crate::rules::RuleSet;
 use crate::store::{Commit, IncidentAlerts, JournalEntry, ShardPosition, SnapshotSlice, TimelineEntry};
 
@@ -40,8 +39,30 @@ pub(super) struct Part {
 #[derive(Debug)]
 pub(super) enum Message {
     Events(Part),
-    Reload { rules: Arc<RuleSet>, config: EngineConfig, reply: oneshot::Sender<ReloadReport> },
-    Alerts { incident: IncidentId, limit: usize, reply: oneshot::Sender<Option<(Vec<AlertDoc>, u64)>> },
+    Reload {
+        rules: Arc<RuleSet>,
+        config: EngineConfig,
+        reply: oneshot::Sender<ReloadReport>,
+    },
+    /// An operator's order; answered once it is durable.
+    Command {
+        by: Arc<str>,
+        command: Command,
+        reply: oneshot::Sender<Result<Done, Refusal>>,
+    },
+    /// Reads the shard between two batches.
+    Look(Look),
+}
+
+/// What somebody wants to see of a shard. Runs on the shard's own task, so it must be short.
+pub(super) struct Look(pub(super) BoxedLook);
+
+type BoxedLook = Box<dyn FnOnce(&Shard, Timestamp) + Send>;
+
+impl std::fmt::Debug for Look {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Look")
+    }
 }
 
 /// See the module.
@@ -57,6 +78,7 @@ pub(super) struct ShardTask {
     pub(super) generation: u64,
     pub(super) journal_bytes: u64,
     pub(super) answers: Vec<Answer>,
+    pub(super) orders: Vec<Order>,
     pub(super) snapshotting: bool,
     pub(super) slices: u32,
     /// Ends the task once what is in the inbox is durable.
@@ -73,7 +95,7 @@ impl ShardTask {
             let deadline = self.wait_for_deadline();
             tokio::select! {
                 biased;
-                permit = turn.clone().acquire_owned(), if due_soon || !self.answers.is_empty() => {
+                permit = turn.clone().acquire_owned(), if due_soon || !self.answers.is_empty() || !self.orders.is_empty() => {
                     let Ok(permit) = permit else { return };
                     due_soon = false;
                     if !self.hand_over(permit).await { return }
@@ -125,9 +147,12 @@ impl ShardTask {
                     // Nobody waits for a reload's report any more when the daemon stops.
                     let _ = reply.send(self.shard.reload(rules, config));
                 }
-                Message::Alerts { incident, limit, reply } => {
-                    let _ = reply.send(self.shard.incident_alerts(incident, limit));
+                Message::Command { by, command, reply } => {
+                    changed = true;
+                    let outcome = self.shard.command(self.clock.now(), &by, &command);
+                    self.orders.push(Order { reply, outcome });
                 }
+                Message::Look(Look(look)) => look(&self.shard, self.clock.now()),
             }
             next = if applied < EVENTS_PER_TURN { self.inbox.try_recv().ok() } else { None };
         }
@@ -157,10 +182,11 @@ impl ShardTask {
         self.snapshot(&mut commit);
         self.stats.set(self.index, self.shard.stats());
         let answers = std::mem::take(&mut self.answers);
-        if commit.is_empty() && answers.is_empty() {
+        let orders = std::mem::take(&mut self.orders);
+        if commit.is_empty() && answers.is_empty() && orders.is_empty() {
             return true;
         }
-        let part = CommitPart { commit, answers, counts: changes.counts, settled: None, turn: Some(turn) };
+        let part = CommitPart { commit, answers, orders, counts: changes.counts, settled: None, turn: Some(turn) };
         self.committer.send(part).await.is_ok()
     }
 

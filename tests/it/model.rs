@@ -14,7 +14,7 @@ use incidentd::engine::incident::IncidentStatus;
 use incidentd::engine::{EngineConfig, Shard};
 use incidentd::event::{Batch, Timestamp};
 use incidentd::normalise::NormaliseConfig;
-use incidentd::rules::{DEFAULT_MATRIX, DistinctConfig, OnStale, OpenWhenConfig, RuleConfig, RuleSet, compile};
+use incidentd::rules::{Definition, DistinctConfig, OnStale, OpenWhenConfig, RuleConfig, RuleSet, compile};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -170,7 +170,7 @@ fn steps(critical: u32) -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn compiled(rules: &[RuleConfig], scope: &[String]) -> Arc<RuleSet> {
-    let (set, problems) = compile(rules, &["ops".to_owned()], DEFAULT_MATRIX, scope);
+    let (set, problems) = compile(&Definition { scope, ..Definition::of(rules, &["ops".to_owned()]) });
     assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
     Arc::new(set)
 }

@@ -9,7 +9,7 @@ use incidentd::engine::{EngineConfig, Shard};
 use incidentd::event::{Batch, Limits, Text, Timestamp};
 use incidentd::formats::{Decoder, Format, Payload, SeverityMap, Shape};
 use incidentd::normalise::{IdentifiedBy, NormaliseConfig, Normaliser, Scratch};
-use incidentd::rules::{DEFAULT_MATRIX, compile, default_rules};
+use incidentd::rules::{Definition, compile, default_rules};
 use prost::Message;
 
 const START: Timestamp = Timestamp::from_parts(1_700_000_000, 0);
@@ -46,7 +46,7 @@ fn decode(body: Vec<u8>, now: Timestamp) -> Batch {
 
 #[test]
 fn a_repeat_of_a_known_alert_allocates_nothing_after_decode() {
-    let (rules, _) = compile(&default_rules(), &[], DEFAULT_MATRIX, &[]);
+    let (rules, _) = compile(&Definition::of(&default_rules(), &[]));
     let mut shard = Shard::new(EngineConfig::default(), Arc::new(rules));
     let normaliser = Normaliser::new(NormaliseConfig::default());
     let (mut scratch, mut rejects) = (Scratch::default(), Vec::new());

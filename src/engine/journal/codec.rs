@@ -3,21 +3,21 @@
 //! Unsigned numbers are LEB128, signed ones zigzag first (the scheme of Protocol Buffers). Reading never panics and
 //! never allocates more than the input is long; a damaged entry ends in an error that names the place.
 
-use crate::engine::slab::SLOTS_MAX;
+use crate::engine::memory::slab::SLOTS_MAX;
 use crate::event::Timestamp;
 
 /// Appends values to a buffer.
 #[derive(Debug, Default)]
-pub(super) struct Writer {
-    pub(super) bytes: Vec<u8>,
+pub(in crate::engine) struct Writer {
+    pub(in crate::engine) bytes: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) fn byte(&mut self, value: u8) {
+    pub(in crate::engine) fn byte(&mut self, value: u8) {
         self.bytes.push(value);
     }
 
-    pub(super) fn number(&mut self, mut value: u64) {
+    pub(in crate::engine) fn number(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.bytes.push(value as u8 | 0x80);
             value >>= 7;
@@ -25,30 +25,30 @@ impl Writer {
         self.bytes.push(value as u8);
     }
 
-    pub(super) fn signed(&mut self, value: i64) {
+    pub(in crate::engine) fn signed(&mut self, value: i64) {
         self.number(((value << 1) ^ (value >> 63)) as u64);
     }
 
-    pub(super) fn time(&mut self, value: Timestamp) {
+    pub(in crate::engine) fn time(&mut self, value: Timestamp) {
         self.signed(value.as_micros());
     }
 
-    pub(super) fn maybe_time(&mut self, value: Option<Timestamp>) {
+    pub(in crate::engine) fn maybe_time(&mut self, value: Option<Timestamp>) {
         self.byte(u8::from(value.is_some()));
         if let Some(value) = value {
             self.time(value);
         }
     }
 
-    pub(super) fn wide(&mut self, value: u128) {
+    pub(in crate::engine) fn wide(&mut self, value: u128) {
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }
 
-    pub(super) fn fixed(&mut self, value: u64) {
+    pub(in crate::engine) fn fixed(&mut self, value: u64) {
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }
 
-    pub(super) fn text(&mut self, value: &str) {
+    pub(in crate::engine) fn text(&mut self, value: &str) {
         self.number(value.len() as u64);
         self.bytes.extend_from_slice(value.as_bytes());
     }
@@ -56,24 +56,24 @@ impl Writer {
 
 /// Reads what [`Writer`] wrote.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(in crate::engine) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 /// Where and why an entry cannot be read.
-pub(super) type Fault = String;
+pub(in crate::engine) type Fault = String;
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(in crate::engine) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::engine) fn is_empty(&self) -> bool {
         self.at == self.bytes.len()
     }
 
-    pub(super) fn fault(&self, what: &str) -> Fault {
+    pub(in crate::engine) fn fault(&self, what: &str) -> Fault {
         format!("{what} at byte {} of {}", self.at, self.bytes.len())
     }
 
@@ -85,15 +85,15 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, Fault> {
+    pub(in crate::engine) fn byte(&mut self) -> Result<u8, Fault> {
         Ok(self.take(1)?[0])
     }
 
-    pub(super) fn flag(&mut self) -> Result<bool, Fault> {
+    pub(in crate::engine) fn flag(&mut self) -> Result<bool, Fault> {
         Ok(self.byte()? != 0)
     }
 
-    pub(super) fn number(&mut self) -> Result<u64, Fault> {
+    pub(in crate::engine) fn number(&mut self) -> Result<u64, Fault> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -111,49 +111,49 @@ impl<'a> Reader<'a> {
     }
 
     /// A number that is counted up from here; room is left to do so.
-    pub(super) fn tally(&mut self) -> Result<u64, Fault> {
+    pub(in crate::engine) fn tally(&mut self) -> Result<u64, Fault> {
         self.at_most(u64::MAX >> 2)
     }
 
     /// The same, in 32 bits.
-    pub(super) fn small(&mut self) -> Result<u32, Fault> {
+    pub(in crate::engine) fn small(&mut self) -> Result<u32, Fault> {
         Ok(self.at_most(u64::from(u32::MAX >> 1))? as u32)
     }
 
     /// The number of a slot.
-    pub(super) fn slot(&mut self) -> Result<u32, Fault> {
+    pub(in crate::engine) fn slot(&mut self) -> Result<u32, Fault> {
         Ok(self.at_most(u64::from(SLOTS_MAX) - 1)? as u32)
     }
 
-    pub(super) fn signed(&mut self) -> Result<i64, Fault> {
+    pub(in crate::engine) fn signed(&mut self) -> Result<i64, Fault> {
         let value = self.number()?;
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
-    pub(super) fn time(&mut self) -> Result<Timestamp, Fault> {
+    pub(in crate::engine) fn time(&mut self) -> Result<Timestamp, Fault> {
         Ok(Timestamp::from_micros(self.signed()?))
     }
 
-    pub(super) fn maybe_time(&mut self) -> Result<Option<Timestamp>, Fault> {
+    pub(in crate::engine) fn maybe_time(&mut self) -> Result<Option<Timestamp>, Fault> {
         if self.flag()? { Ok(Some(self.time()?)) } else { Ok(None) }
     }
 
-    pub(super) fn wide(&mut self) -> Result<u128, Fault> {
+    pub(in crate::engine) fn wide(&mut self) -> Result<u128, Fault> {
         Ok(u128::from_le_bytes(self.take(16)?.try_into().expect("16 bytes were taken")))
     }
 
-    pub(super) fn fixed(&mut self) -> Result<u64, Fault> {
+    pub(in crate::engine) fn fixed(&mut self) -> Result<u64, Fault> {
         Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("8 bytes were taken")))
     }
 
-    pub(super) fn text(&mut self) -> Result<&'a str, Fault> {
+    pub(in crate::engine) fn text(&mut self) -> Result<&'a str, Fault> {
         let len = self.number()? as usize;
         let bytes = self.take(len)?;
         std::str::from_utf8(bytes).map_err(|_| self.fault("text is no UTF-8"))
     }
 
     /// A length that the remaining bytes can hold, each item taking at least one byte.
-    pub(super) fn count(&mut self) -> Result<usize, Fault> {
+    pub(in crate::engine) fn count(&mut self) -> Result<usize, Fault> {
         let count = self.number()? as usize;
         if count > self.bytes.len() - self.at { Err(self.fault("count too large")) } else { Ok(count) }
     }

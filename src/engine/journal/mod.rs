@@ -12,11 +12,17 @@ use std::sync::Arc;
 
 use super::alert::Dirty;
 use super::group::RETIRED;
+use super::heartbeat::Heartbeats;
+use super::memory::interner::Interner;
+use super::relate::changes::Changes as RecentChanges;
+use super::relate::storm::Storms;
+use super::relate::union::Unions;
 use super::shard::{Changes, ReloadReport, Shard, SnapshotStep};
+use super::suppress::Suppression;
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
 use crate::rules::{Rule, RuleSet};
-use codec::{Fault, Reader, Writer};
+pub(super) use codec::{Fault, Reader, Writer};
 use records::{
     ALERT, ALERT_COUNTERS, ALERT_GONE, CLOSED, GROUP, GROUP_COUNTERS, GROUP_GONE, SEEN, read_alert,
     read_alert_counters, read_group, read_group_counters, write_alert, write_alert_counters, write_closed, write_group,
@@ -24,11 +30,11 @@ use records::{
 };
 
 /// Version of the format; entries of another one are refused.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// What the counters of an alert or a group take, about; most changes are nothing more.
 const COUNTERS_BYTES: usize = 48;
 /// Objects in one slice of a snapshot: about 0.3 MB, 1 ms.
-const SLICE_OBJECTS: u32 = 1_024;
+pub(super) const SLICE_OBJECTS: u32 = 1_024;
 
 /// How far a snapshot has come.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +43,24 @@ pub(super) enum SnapshotCursor {
     Alerts(u32),
     Seen(u64),
     Closed,
+    /// Which of the parts, and from where.
+    Parts(u8, u32),
+}
+
+/// A part of the shard that keeps itself in the journal under a tag of its own. Records are absolute: replaying one that
+/// is already contained does no harm, the last of an object wins. A text is kept by users of its own in the interner.
+pub(super) trait Part {
+    /// The first byte of every record; tells the parts apart.
+    const TAG: u8;
+
+    /// Appends the records of what changed since the last call, each begun by [`Part::TAG`].
+    fn write_changes(&mut self, names: &Interner, writer: &mut Writer);
+
+    /// Appends the records of about [`SLICE_OBJECTS`] objects from a place on, and says where to go on, if anywhere.
+    fn write_slice(&self, names: &Interner, from: u32, writer: &mut Writer) -> Option<u32>;
+
+    /// Takes back one record, whose tag has been read.
+    fn restore(&mut self, names: &mut Interner, reader: &mut Reader<'_>) -> Result<(), Fault>;
 }
 
 impl Shard {
@@ -69,6 +93,11 @@ impl Shard {
         }
         write_ids(&mut writer, self.seen.take_fresh());
         write_closed(&mut writer, self.closed_ids.take_fresh());
+        self.suppression.write_changes(&self.names, &mut writer);
+        self.changes.write_changes(&self.names, &mut writer);
+        self.storms.write_changes(&self.names, &mut writer);
+        self.unions.write_changes(&self.names, &mut writer);
+        self.heartbeats.write_changes(&self.names, &mut writer);
         let mut touched = std::mem::take(&mut self.touched_groups);
         // A slot is in the list twice where one group went and another came.
         touched.retain(|slot| {
@@ -114,7 +143,22 @@ impl Shard {
             }
             SnapshotCursor::Closed => {
                 write_closed(&mut writer, self.closed_ids.all());
-                None
+                Some(SnapshotCursor::Parts(0, 0))
+            }
+            SnapshotCursor::Parts(part, from) => {
+                let (names, writer) = (&self.names, &mut writer);
+                let next = match part {
+                    0 => self.suppression.write_slice(names, from, writer),
+                    1 => self.changes.write_slice(names, from, writer),
+                    2 => self.storms.write_slice(names, from, writer),
+                    3 => self.unions.write_slice(names, from, writer),
+                    _ => self.heartbeats.write_slice(names, from, writer),
+                };
+                match next {
+                    Some(from) => Some(SnapshotCursor::Parts(part, from)),
+                    None if part < 4 => Some(SnapshotCursor::Parts(part + 1, 0)),
+                    None => None,
+                }
             }
         };
         SnapshotStep { bytes: writer.bytes, last: self.snapshot.is_none() }
@@ -163,6 +207,11 @@ impl Shard {
                         self.closed_ids.insert(IncidentId(reader.fixed()?));
                     }
                 }
+                Suppression::TAG => self.suppression.restore(&mut self.names, &mut reader)?,
+                RecentChanges::TAG => self.changes.restore(&mut self.names, &mut reader)?,
+                Storms::TAG => self.storms.restore(&mut self.names, &mut reader)?,
+                Unions::TAG => self.unions.restore(&mut self.names, &mut reader)?,
+                Heartbeats::TAG => self.heartbeats.restore(&mut self.names, &mut reader)?,
                 tag => return Err(reader.fault(&format!("unknown record {tag}"))),
             }
         }
@@ -220,6 +269,9 @@ impl Shard {
         self.groups.finish_restore();
         let report = self.rebind();
         self.timers.clear();
+        (self.heartbeats_at, self.suppression_at) = (Timestamp::MAX, Timestamp::MAX);
+        self.schedule_heartbeats();
+        self.schedule_suppression();
         for slot in alerts.iter().copied().filter(|slot| self.alerts.slots.get(*slot).is_some()).collect::<Vec<_>>() {
             self.alerts.slots[slot].timer_at = Timestamp::MAX;
             self.schedule_alert(slot);

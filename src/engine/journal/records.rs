@@ -7,9 +7,11 @@ use smallvec::SmallVec;
 
 use super::codec::{Fault, Reader, Writer};
 use crate::engine::alert::{Alert, AlertState, Dirty, Membership, Register, Texts};
+use crate::engine::flapping::Turns;
 use crate::engine::group::{Gathered, Group, Incident, Opening, Phase, Policy, RETIRED};
 use crate::engine::incident::{IncidentLink, IncidentStatus};
-use crate::engine::interner::{Interner, Symbol};
+use crate::engine::memory::interner::{Interner, Symbol};
+use crate::engine::relate::Relations;
 use crate::engine::window::{Entry, Span};
 use crate::event::{Severity, Status, Timestamp};
 use crate::identity::{Fingerprint, IncidentId};
@@ -126,6 +128,7 @@ pub(super) fn write_alert(writer: &mut Writer, names: &Interner, slot: u32, aler
         writer.number(u64::from(membership.group));
         writer.byte(u8::from(membership.firing) | u8::from(membership.linked) << 1);
     }
+    alert.turns.write(writer);
 }
 
 pub(super) fn read_alert(reader: &mut Reader<'_>, names: &mut Interner) -> Result<(u32, Alert), Fault> {
@@ -144,6 +147,7 @@ pub(super) fn read_alert(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
         count: 0,
         texts: Texts::default(),
         memberships: SmallVec::new(),
+        turns: Turns::default(),
         epoch: 0,
         state: state.ok_or_else(|| reader.fault("unknown alert state"))?,
         severity: Severity::from_byte(severity).ok_or_else(|| reader.fault("unknown severity"))?,
@@ -159,6 +163,7 @@ pub(super) fn read_alert(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
         let (group, flags) = (reader.small()?, reader.byte()?);
         alert.memberships.push(Membership { group, place: 0, firing: flags & 1 != 0, linked: flags & 2 != 0 });
     }
+    alert.turns = Turns::read(reader)?;
     Ok((slot, alert))
 }
 
@@ -337,6 +342,7 @@ pub(super) fn write_incident(writer: &mut Writer, incident: &Incident) {
     writer.byte(u8::from(policy.on_stale == OnStale::Hold));
     writer.number(policy.notify.len() as u64);
     policy.notify.iter().for_each(|sink| writer.text(sink));
+    incident.relations.write(writer);
 }
 
 pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> {
@@ -362,6 +368,7 @@ pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> 
     let links = reader.count()?;
     let links = (0..links).map(|_| read_link(reader)).collect::<Result<_, Fault>>()?;
     let policy = read_policy(reader)?;
+    let relations = Relations::read(reader)?;
     Ok(Incident {
         id,
         status,
@@ -384,6 +391,7 @@ pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> 
         reasons,
         links,
         policy,
+        relations,
     })
 }
 

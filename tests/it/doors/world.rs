@@ -13,7 +13,7 @@ use incidentd::formats::{Decoder, SeverityMap};
 use incidentd::ingest::{Intake, Settings, grpc, http};
 use incidentd::metrics::Metrics;
 use incidentd::normalise::{NormaliseConfig, Normaliser};
-use incidentd::rules::{DEFAULT_MATRIX, compile, default_rules};
+use incidentd::rules::{Definition, compile, default_rules};
 use incidentd::runtime::{Runtime, RuntimeConfig};
 use incidentd::store::{Commit, MemoryStore, Reads, Store, StoreError};
 use tokio::sync::watch;
@@ -44,7 +44,7 @@ impl World {
 
     pub fn start_on(store: Box<dyn Store>) -> Self {
         let limits = Limits { body_bytes: ByteSize(1 << 20), events: 1_000, ..Limits::default() };
-        let (rules, problems) = compile(&default_rules(), &[], DEFAULT_MATRIX, &[]);
+        let (rules, problems) = compile(&Definition::of(&default_rules(), &[]));
         assert!(problems.is_empty());
         let (metrics, clock) = (Metrics::new(), Clock::system());
         let engine = EngineConfig::default();

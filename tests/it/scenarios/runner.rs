@@ -9,17 +9,23 @@
 //! `action #incident seq number priority 'title' alerts firing/total reason why`, and `(detail)` where something was
 //! gathered. Incidents are numbered in the order in which they open. A step without `decisions` must cause none.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use incidentd::engine::command::{Command, Done};
 use incidentd::engine::decision::{Decision, Reason, Verdict};
+use incidentd::engine::suppress::silence::{SilenceDraft, SilenceId};
 use incidentd::engine::{EngineConfig, Shard};
 use incidentd::event::{Batch, Limits, Reject, Timestamp, duration};
 use incidentd::formats::{Decoder, Format, Payload, SeverityMap, Shape};
 use incidentd::identity::IncidentId;
 use incidentd::normalise::{IdentifiedBy, NormaliseConfig, Normaliser, Scratch};
-use incidentd::rules::{DEFAULT_MATRIX, RuleConfig, RuleSet, compile};
+use incidentd::rules::{
+    ChangesConfig, Definition, HeartbeatConfig, InhibitRuleConfig, MaintenanceConfig, RuleConfig, RuleSet,
+    ServiceConfig, compile,
+};
 use serde::Deserialize;
 
 const START: Timestamp = Timestamp::from_parts(1_800_000_000, 0);
@@ -34,6 +40,16 @@ pub struct Scenario {
     /// What it shows, as a claim.
     pub description: String,
     rules: Vec<RuleConfig>,
+    #[serde(default)]
+    services: Vec<ServiceConfig>,
+    #[serde(default)]
+    changes: ChangesConfig,
+    #[serde(default)]
+    inhibit_rules: Vec<InhibitRuleConfig>,
+    #[serde(default)]
+    maintenance: Vec<MaintenanceConfig>,
+    #[serde(default)]
+    heartbeats: Vec<HeartbeatConfig>,
     #[serde(default)]
     config: Settings,
     steps: Vec<Step>,
@@ -60,6 +76,10 @@ struct Step {
     restart: bool,
     reload: Option<Reload>,
     #[serde(default)]
+    commands: Vec<Ordered>,
+    /// One a command, `done` or the refusal. Not looked at where there is none.
+    answers: Option<Vec<String>>,
+    #[serde(default)]
     events: Vec<serde_json::Map<String, serde_json::Value>>,
     /// Not looked at where there is none.
     verdicts: Option<Vec<String>>,
@@ -71,6 +91,38 @@ struct Step {
 #[serde(deny_unknown_fields)]
 struct Reload {
     rules: Vec<RuleConfig>,
+    #[serde(default)]
+    services: Vec<ServiceConfig>,
+    #[serde(default)]
+    changes: ChangesConfig,
+    #[serde(default)]
+    inhibit_rules: Vec<InhibitRuleConfig>,
+    #[serde(default)]
+    maintenance: Vec<MaintenanceConfig>,
+    #[serde(default)]
+    heartbeats: Vec<HeartbeatConfig>,
+}
+
+/// An operator's order. Incidents go by their numbers, silences by a name of the scenario's own.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Ordered {
+    Silence(Silenced),
+    Expire(String),
+    /// Merges the first into the second.
+    Merge(usize, usize),
+    /// Takes the second out of the first.
+    Split(usize, usize),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Silenced {
+    name: String,
+    matchers: Vec<String>,
+    /// Default: now.
+    from: Option<Span>,
+    until: Span,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -105,6 +157,7 @@ pub struct Outcome {
 
 #[derive(Debug, Default)]
 struct Happened {
+    answers: Vec<String>,
     verdicts: Vec<String>,
     decisions: Vec<String>,
 }
@@ -126,14 +179,17 @@ impl Scenario {
         let outcome = self.run(mode)?;
         for (number, (step, happened)) in self.steps.iter().zip(&outcome.steps).enumerate() {
             let verdicts = step.verdicts.as_ref().is_none_or(|expected| *expected == happened.verdicts);
-            if !verdicts || step.decisions != happened.decisions {
-                let Happened { verdicts, decisions } = happened;
+            let answers = step.answers.as_ref().is_none_or(|expected| *expected == happened.answers);
+            if !verdicts || !answers || step.decisions != happened.decisions {
+                let Happened { answers, verdicts, decisions } = happened;
                 let at = step.at.map(|at| duration::format(at.0)).unwrap_or_default();
                 return Err(format!(
-                    "step {} (at {at}) expected\n{}{}but there came\n{}{}",
+                    "step {} (at {at}) expected\n{}{}{}but there came\n{}{}{}",
                     number + 1,
+                    list("answers", step.answers.as_ref().unwrap_or(answers)),
                     list("verdicts", step.verdicts.as_ref().unwrap_or(verdicts)),
                     list("decisions", &step.decisions),
+                    list("answers", answers),
                     list("verdicts", verdicts),
                     list("decisions", decisions),
                 ));
@@ -169,6 +225,7 @@ struct Run {
     shard: Shard,
     journal: Vec<Vec<u8>>,
     gate: Gate,
+    silences: BTreeMap<String, SilenceId>,
     outcome: Outcome,
 }
 
@@ -185,7 +242,14 @@ impl Run {
         config.max_alerts = settings.max_alerts.unwrap_or(config.max_alerts);
         config.max_groups = settings.max_groups.unwrap_or(config.max_groups);
         let fingerprint_labels = settings.fingerprint_labels.clone();
-        let rules = compiled(&scenario.rules)?;
+        let rules = compiled(&Definition {
+            services: &scenario.services,
+            changes: &scenario.changes,
+            inhibit_rules: &scenario.inhibit_rules,
+            maintenance: &scenario.maintenance,
+            heartbeats: &scenario.heartbeats,
+            ..Definition::of(&scenario.rules, &[SINK.to_owned()])
+        })?;
         Ok(Self {
             mode,
             now: START,
@@ -193,6 +257,7 @@ impl Run {
             config,
             rules,
             journal: Vec::new(),
+            silences: BTreeMap::new(),
             gate: Gate::new(NormaliseConfig { fingerprint_labels, ..NormaliseConfig::default() }),
             outcome: Outcome::default(),
         })
@@ -204,10 +269,18 @@ impl Run {
             self.restart(self.mode == Mode::SnapshotEveryStep)?;
         }
         if let Some(reload) = &step.reload {
-            self.rules = compiled(&reload.rules)?;
+            self.rules = compiled(&Definition {
+                services: &reload.services,
+                changes: &reload.changes,
+                inhibit_rules: &reload.inhibit_rules,
+                maintenance: &reload.maintenance,
+                heartbeats: &reload.heartbeats,
+                ..Definition::of(&reload.rules, &[SINK.to_owned()])
+            })?;
             self.shard.reload(self.rules.clone(), self.config.clone());
         }
         self.shard.advance(self.now);
+        let answers = step.commands.iter().map(|ordered| self.order(ordered)).collect::<Result<_, _>>()?;
         let batches =
             if self.mode == Mode::EventByEvent { step.events.chunks(1) } else { step.events.chunks(usize::MAX) };
         let mut verdicts = Vec::new();
@@ -218,12 +291,37 @@ impl Run {
         self.journal.extend(Some(changes.journal).filter(|entry| !entry.is_empty()));
         let decisions: Vec<String> = changes.decisions.iter().map(|decision| self.decision(decision)).collect();
         let verdicts = verdicts.into_iter().map(|verdict| self.verdict(verdict)).collect();
-        self.outcome.steps.push(Happened { verdicts, decisions });
+        self.outcome.steps.push(Happened { answers, verdicts, decisions });
         match self.mode {
             Mode::JournalEveryStep => self.restart(false),
             Mode::SnapshotEveryStep => self.restart(true),
             Mode::AsWritten | Mode::EventByEvent => Ok(()),
         }
+    }
+
+    fn order(&mut self, ordered: &Ordered) -> Result<String, String> {
+        let id = |number: &usize| {
+            let known = self.outcome.incidents.get(number.wrapping_sub(1)).copied();
+            known.ok_or_else(|| format!("there is no incident #{number} yet"))
+        };
+        let command = match ordered {
+            Ordered::Silence(silenced) => Command::Silence(SilenceDraft {
+                id: self.silences.get(&silenced.name).copied(),
+                matchers: silenced.matchers.clone(),
+                starts_at: silenced.from.map_or(self.now, |from| START.plus(from.0)),
+                ends_at: START.plus(silenced.until.0),
+                comment: silenced.name.clone(),
+            }),
+            Ordered::Expire(name) => Command::Expire(*self.silences.get(name).ok_or("there is no such silence")?),
+            Ordered::Merge(incident, into) => Command::Merge { incident: id(incident)?, into: id(into)? },
+            Ordered::Split(incident, part) => Command::Split { incident: id(incident)?, part: id(part)? },
+        };
+        let done = self.shard.command(self.now, "operator", &command);
+        if let (Ordered::Silence(silenced), Ok(Done::Silence(silence))) = (ordered, &done) {
+            let id = silence.id.parse().map_err(|_| format!("{:?} is no UUID", silence.id))?;
+            self.silences.insert(silenced.name.clone(), id);
+        }
+        Ok(done.map_or_else(|refusal| refusal.to_string(), |_| "done".to_owned()))
     }
 
     /// One verdict an event, in order; a reject among them.
@@ -305,8 +403,8 @@ impl Run {
     }
 }
 
-fn compiled(rules: &[RuleConfig]) -> Result<Arc<RuleSet>, String> {
-    let (set, problems) = compile(rules, &[SINK.to_owned()], DEFAULT_MATRIX, &[]);
+fn compiled(definition: &Definition<'_>) -> Result<Arc<RuleSet>, String> {
+    let (set, problems) = compile(definition);
     match problems.into_iter().find(|problem| !problem.warning) {
         Some(problem) => Err(format!("{}: {}", problem.path, problem.message)),
         None => Ok(Arc::new(set)),

@@ -9,11 +9,11 @@ use std::collections::BinaryHeap;
 const CHUNK: usize = 1 << 10;
 
 /// Numbers stay below this: sixteen times the default of `max_alerts`. A larger one in the journal is damage.
-pub(super) const SLOTS_MAX: u32 = 1 << 24;
+pub(in crate::engine) const SLOTS_MAX: u32 = 1 << 24;
 
 /// Values by slot number; freed numbers are used again.
 #[derive(Debug)]
-pub(super) struct Slab<T> {
+pub(in crate::engine) struct Slab<T> {
     /// A chunk is empty until one of its slots is used.
     chunks: Vec<Vec<Option<T>>>,
     free: BinaryHeap<Reverse<u32>>,
@@ -28,23 +28,23 @@ impl<T> Default for Slab<T> {
 
 impl<T> Slab<T> {
     /// How many slots are in use.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::engine) fn len(&self) -> usize {
         self.len
     }
 
     /// One past the highest slot number ever used.
-    pub(super) fn end(&self) -> u32 {
+    pub(in crate::engine) fn end(&self) -> u32 {
         self.chunks.last().map_or(0, |last| ((self.chunks.len() - 1) * CHUNK + last.len()) as u32)
     }
 
-    pub(super) fn insert(&mut self, value: T) -> u32 {
+    pub(in crate::engine) fn insert(&mut self, value: T) -> u32 {
         let slot = self.free.pop().map_or_else(|| self.end(), |Reverse(slot)| slot);
         self.put(slot, value);
         slot
     }
 
     /// Sets a slot by number, as recovery does; [`Slab::collect_free`] must follow.
-    pub(super) fn put(&mut self, slot: u32, value: T) {
+    pub(in crate::engine) fn put(&mut self, slot: u32, value: T) {
         let (chunk, place) = (slot as usize / CHUNK, slot as usize % CHUNK);
         if self.chunks.len() <= chunk {
             self.chunks.resize_with(chunk + 1, Vec::new);
@@ -59,27 +59,27 @@ impl<T> Slab<T> {
         }
     }
 
-    pub(super) fn remove(&mut self, slot: u32) -> Option<T> {
+    pub(in crate::engine) fn remove(&mut self, slot: u32) -> Option<T> {
         let value = self.chunks.get_mut(slot as usize / CHUNK)?.get_mut(slot as usize % CHUNK)?.take()?;
         self.len -= 1;
         self.free.push(Reverse(slot));
         Some(value)
     }
 
-    pub(super) fn get(&self, slot: u32) -> Option<&T> {
+    pub(in crate::engine) fn get(&self, slot: u32) -> Option<&T> {
         self.chunks.get(slot as usize / CHUNK)?.get(slot as usize % CHUNK)?.as_ref()
     }
 
-    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
+    pub(in crate::engine) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
         self.chunks.get_mut(slot as usize / CHUNK)?.get_mut(slot as usize % CHUNK)?.as_mut()
     }
 
     /// Finds the unused slots anew.
-    pub(super) fn collect_free(&mut self) {
+    pub(in crate::engine) fn collect_free(&mut self) {
         self.free = (0..self.end()).filter(|slot| self.get(*slot).is_none()).map(Reverse).collect();
     }
 
-    pub(super) fn slots(&self) -> impl Iterator<Item = (u32, &T)> {
+    pub(in crate::engine) fn slots(&self) -> impl Iterator<Item = (u32, &T)> {
         let chunks = self.chunks.iter().enumerate();
         chunks.flat_map(|(chunk, values)| {
             let values = values.iter().enumerate();
@@ -88,7 +88,7 @@ impl<T> Slab<T> {
     }
 
     /// Bytes held by the slots themselves.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::engine) fn bytes(&self) -> usize {
         self.chunks.len() * CHUNK * size_of::<Option<T>>() + self.free.capacity() * 4
     }
 }

@@ -12,9 +12,13 @@ use crate::event::Timestamp;
 
 /// Whose deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Owner {
+pub(in crate::engine) enum Owner {
     Alert(u32),
     Group(u32),
+    /// What is expected next of all heartbeats.
+    Heartbeats,
+    /// The next time at which something begins or ends to be muted.
+    Suppression,
 }
 
 /// Below this many entries a sweep is not worth its while.
@@ -22,13 +26,13 @@ const SWEEP_MIN: usize = 1_024;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Timers {
+pub(in crate::engine) struct Timers {
     heap: BinaryHeap<Reverse<(Timestamp, Owner)>>,
 }
 
 impl Timers {
     /// Makes sure that the owner is called at `due` or before; `timer_at` is the owner's present entry.
-    pub(super) fn schedule(&mut self, owner: Owner, timer_at: &mut Timestamp, due: Timestamp) {
+    pub(in crate::engine) fn schedule(&mut self, owner: Owner, timer_at: &mut Timestamp, due: Timestamp) {
         if due < *timer_at {
             *timer_at = due;
             self.heap.push(Reverse((due, owner)));
@@ -36,12 +40,12 @@ impl Timers {
     }
 
     /// The earliest entry, void or not.
-    pub(super) fn next(&self) -> Option<Timestamp> {
+    pub(in crate::engine) fn next(&self) -> Option<Timestamp> {
         self.heap.peek().map(|Reverse((due, _))| *due)
     }
 
     /// Takes an entry that is due.
-    pub(super) fn pop(&mut self, now: Timestamp) -> Option<(Timestamp, Owner)> {
+    pub(in crate::engine) fn pop(&mut self, now: Timestamp) -> Option<(Timestamp, Owner)> {
         if self.next()? > now {
             return None;
         }
@@ -49,20 +53,20 @@ impl Timers {
     }
 
     /// Whether a sweep is due in a shard of so many alerts and groups.
-    pub(super) fn crowded(&self, objects: usize) -> bool {
+    pub(in crate::engine) fn crowded(&self, objects: usize) -> bool {
         self.heap.len() > SWEEP_MIN.max(objects * 4)
     }
 
     /// Drops void entries; `current` tells an owner's present entry.
-    pub(super) fn sweep(&mut self, current: impl Fn(Owner) -> Option<Timestamp>) {
+    pub(in crate::engine) fn sweep(&mut self, current: impl Fn(Owner) -> Option<Timestamp>) {
         self.heap.retain(|Reverse((due, owner))| current(*owner) == Some(*due));
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(in crate::engine) fn clear(&mut self) {
         self.heap.clear();
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::engine) fn bytes(&self) -> usize {
         self.heap.capacity() * size_of::<(Timestamp, Owner)>()
     }
 }

@@ -12,7 +12,7 @@ use crate::identity::EventKey;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct SeenIds {
+pub(in crate::engine) struct SeenIds {
     known: HashSet<u128>,
     /// Oldest first, with the time of receipt.
     order: VecDeque<(u128, Timestamp)>,
@@ -25,7 +25,13 @@ pub(super) struct SeenIds {
 
 impl SeenIds {
     /// Notes an id; false when it was seen before.
-    pub(super) fn insert(&mut self, key: EventKey, now: Timestamp, horizon: Duration, max_ids: usize) -> bool {
+    pub(in crate::engine) fn insert(
+        &mut self,
+        key: EventKey,
+        now: Timestamp,
+        horizon: Duration,
+        max_ids: usize,
+    ) -> bool {
         self.expire(now, horizon);
         if self.known.contains(&key.0) {
             return false;
@@ -56,12 +62,12 @@ impl SeenIds {
     }
 
     /// Takes back an id from the journal; [`SeenIds::finish_restore`] must follow.
-    pub(super) fn restore(&mut self, key: u128, at: Timestamp) {
+    pub(in crate::engine) fn restore(&mut self, key: u128, at: Timestamp) {
         self.order.push_back((key, at));
     }
 
     /// Puts restored ids in the order of their receipt. Of one id that was forgotten and came again, the last counts.
-    pub(super) fn finish_restore(&mut self, max_ids: usize) {
+    pub(in crate::engine) fn finish_restore(&mut self, max_ids: usize) {
         let mut restored = Vec::from(std::mem::take(&mut self.order));
         restored.sort_by_key(|(_, at)| *at);
         for (key, at) in restored.into_iter().rev().filter(|(key, _)| self.known.insert(*key)) {
@@ -74,13 +80,13 @@ impl SeenIds {
     }
 
     /// The ids that the journal does not have yet; it has them from now on.
-    pub(super) fn take_fresh(&mut self) -> impl ExactSizeIterator<Item = (u128, Timestamp)> + '_ {
+    pub(in crate::engine) fn take_fresh(&mut self) -> impl ExactSizeIterator<Item = (u128, Timestamp)> + '_ {
         let from = self.order.len() - std::mem::take(&mut self.fresh);
         self.order.range(from..).copied()
     }
 
     /// At most `limit` ids from a stable place on, for a snapshot, and the place after them.
-    pub(super) fn slice(
+    pub(in crate::engine) fn slice(
         &self,
         place: u64,
         limit: usize,
@@ -92,16 +98,16 @@ impl SeenIds {
     }
 
     /// One past the stable place of the newest id.
-    pub(super) fn end(&self) -> u64 {
+    pub(in crate::engine) fn end(&self) -> u64 {
         self.dropped + self.order.len() as u64
     }
 
     /// How many ids were forgotten early since the last call.
-    pub(super) fn take_overflow(&mut self) -> u64 {
+    pub(in crate::engine) fn take_overflow(&mut self) -> u64 {
         std::mem::take(&mut self.overflow)
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::engine) fn bytes(&self) -> usize {
         self.known.capacity() * 17 + self.order.capacity() * size_of::<(u128, Timestamp)>()
     }
 }

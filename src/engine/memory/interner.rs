@@ -8,7 +8,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// An interned text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Symbol(pub(super) u32);
+pub(in crate::engine) struct Symbol(pub(in crate::engine) u32);
 
 #[derive(Debug)]
 struct Entry {
@@ -31,7 +31,7 @@ fn table_hash(hash: u32) -> u64 {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Interner {
+pub(in crate::engine) struct Interner {
     table: HashTable<u32>,
     entries: Vec<Entry>,
     free: Vec<u32>,
@@ -42,7 +42,7 @@ pub(super) struct Interner {
 
 impl Interner {
     /// The symbol of a text; counts one more user.
-    pub(super) fn intern(&mut self, text: &str) -> Symbol {
+    pub(in crate::engine) fn intern(&mut self, text: &str) -> Symbol {
         let hash = self.hasher.hash_one(text) as u32;
         let Self { table, entries, .. } = self;
         if let Some(index) = table.find(table_hash(hash), |index| &*entries[*index as usize].text == text) {
@@ -67,13 +67,13 @@ impl Interner {
     }
 
     /// Counts one more user of a symbol.
-    pub(super) fn share(&mut self, symbol: Symbol) -> Symbol {
+    pub(in crate::engine) fn share(&mut self, symbol: Symbol) -> Symbol {
         self.entries[symbol.0 as usize].users += 1;
         symbol
     }
 
     /// Counts one user less; the last one frees the text.
-    pub(super) fn release(&mut self, symbol: Symbol) {
+    pub(in crate::engine) fn release(&mut self, symbol: Symbol) {
         let entry = &mut self.entries[symbol.0 as usize];
         entry.users -= 1;
         if entry.users > 0 {
@@ -89,18 +89,18 @@ impl Interner {
     }
 
     /// The text of a symbol.
-    pub(super) fn text(&self, symbol: Symbol) -> &str {
+    pub(in crate::engine) fn text(&self, symbol: Symbol) -> &str {
         &self.entries[symbol.0 as usize].text
     }
 
     /// How many texts there are.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::engine) fn len(&self) -> usize {
         self.table.len()
     }
 
     /// Bytes held, by estimate.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::engine) fn bytes(&self) -> usize {
         self.text_bytes + self.entries.capacity() * 24 + self.table.capacity() * 5 + self.free.capacity() * 4
     }
 }

@@ -1,0 +1,74 @@
+//! What operators order. Commands enter a shard as inputs, in order with events, and are answered once durable.
+
+use std::sync::Arc;
+
+use super::incident::IncidentDoc;
+use super::shard::Shard;
+use super::suppress::silence::{SilenceDoc, SilenceDraft, SilenceId};
+use crate::event::Timestamp;
+use crate::identity::IncidentId;
+
+/// What is ordered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Mutes what matches, from and until.
+    Silence(SilenceDraft),
+    /// Ends a silence now.
+    Expire(SilenceId),
+    /// Merges an incident into another one.
+    Merge {
+        /// What ends.
+        incident: IncidentId,
+        /// What goes on.
+        into: IncidentId,
+    },
+    /// Takes out of an incident what was merged into it or put under it, and keeps it apart.
+    Split {
+        /// The whole.
+        incident: IncidentId,
+        /// What comes out.
+        part: IncidentId,
+    },
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Done {
+    /// The incident as it is now.
+    Incident(Arc<IncidentDoc>),
+    /// The silence as it is now.
+    Silence(SilenceDoc),
+}
+
+/// Why it was not done; nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// This shard does not know what the command names.
+    #[error("not known here")]
+    Unknown,
+    /// The state of things does not allow it.
+    #[error("{0}")]
+    Illegal(String),
+    /// The command itself is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// A documented bound is reached.
+    #[error("{0}")]
+    Limit(String),
+}
+
+impl Shard {
+    /// Carries out a command of an operator.
+    ///
+    /// # Errors
+    /// Why it was not done; nothing has changed then.
+    pub fn command(&mut self, now: Timestamp, by: &str, command: &Command) -> Result<Done, Refusal> {
+        self.advance(now);
+        match command {
+            Command::Silence(draft) => self.silence(now, by, draft),
+            Command::Expire(id) => self.expire_silence(now, by, *id),
+            Command::Merge { incident, into } => self.merge(now, by, *incident, *into),
+            Command::Split { incident, part } => self.split(now, by, *incident, *part),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Which maintenance windows are open.
