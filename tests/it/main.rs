@@ -17,5 +17,6 @@ mod recording;
 mod reload;
 mod repeat;
 mod scenarios;
+mod shuffle;
 mod store;
 mod tidy;

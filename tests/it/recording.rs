@@ -37,7 +37,8 @@ struct Group {
     alerts: BTreeSet<String>,
 }
 
-fn recording() -> Vec<Value> {
+/// The recording that the environment names, or one made up.
+pub fn recording() -> Vec<Value> {
     let Ok(path) = std::env::var("INCIDENTD_TRIAL_RECORDING") else { return made_up() };
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     text.lines().map(|line| serde_json::from_str(line).expect("an event a line")).collect()
@@ -68,9 +69,14 @@ fn made_up() -> Vec<Value> {
     (0..2_000).map(&mut event).collect()
 }
 
-fn micros(event: &Value) -> i64 {
+/// When an event of the recording happened.
+pub fn happened_at(event: &Value) -> Timestamp {
     let text = event["occurred_at"].as_str().expect("a time");
-    Timestamp::parse_rfc3339(text.as_bytes()).expect("RFC 3339").as_micros()
+    Timestamp::parse_rfc3339(text.as_bytes()).expect("RFC 3339")
+}
+
+fn micros(event: &Value) -> i64 {
+    happened_at(event).as_micros()
 }
 
 /// Moves the last event to now and squeezes the rest; the order stays.
