@@ -3,9 +3,11 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
-use super::Config;
 use super::diagnostic::Place;
+use super::services::ListedServices;
+use super::{Config, services};
 use super::document::Fault;
 use crate::rules::Problem;
 
@@ -27,6 +29,11 @@ pub(super) fn read(path: &Path) -> Result<String, Fault> {
         let place = Place { line, column: last.chars().count() + 1 };
         Fault { place, message: "the file is not UTF-8 from here on".to_owned() }
     })
+}
+
+fn read_services(path: &Path) -> Result<ListedServices, String> {
+    let bytes = read_regular(path, services::FILE_BYTES_MAX).map_err(|wrong| format!("{}: {wrong}", path.display()))?;
+    ListedServices::parse(path, &bytes)
 }
 
 /// Opening a pipe would wait for whoever writes to it, so the kind of file is looked at first.
@@ -55,9 +62,16 @@ fn in_plain_words(error: &io::Error) -> String {
     }
 }
 
-/// What is unwise about the files that a configuration names: a secret is for few eyes.
-pub(super) fn check_named_files(config: &Config) -> Vec<Problem> {
+/// Takes in the services that stand in a file of their own, and says what is wrong or unwise about the files that a
+/// configuration names: a secret is for few eyes.
+pub(super) fn read_named_files(config: &mut Config) -> Vec<Problem> {
     let mut problems = Vec::new();
+    if let Some(path) = &config.services_file {
+        match read_services(path) {
+            Ok(listed) => config.listed = Some(Arc::new(listed)),
+            Err(wrong) => problems.push(Problem::error("services_file", wrong)),
+        }
+    }
     for (place, sink) in config.sinks.iter().enumerate() {
         let crate::sinks::Kind::Webhook(webhook) = &sink.kind else { continue };
         let Some(secret) = &webhook.secret_file else { continue };

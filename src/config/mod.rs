@@ -13,6 +13,7 @@ mod file;
 mod kafka;
 mod read;
 mod schema;
+mod services;
 mod sources;
 mod validate;
 #[cfg(test)]
@@ -21,10 +22,13 @@ mod tests;
 pub use diagnostic::{Diagnostic, Place};
 pub use environment::Lookup;
 pub use schema::event_schema;
+use services::ListedServices;
+pub use services::named_services_file;
 pub use sources::{AlertmanagerConfig, SourcesConfig};
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -33,7 +37,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Limits, duration};
 use crate::rules::{
     self, ChangesConfig, DEFAULT_MATRIX, Definition, HeartbeatConfig, InhibitRuleConfig, MaintenanceConfig, Matrix,
-    Problem, RuleConfig, RuleSet, ServiceConfig,
+    Problem, RuleConfig, RuleSet, ServiceConfig, TopologyConfig,
 };
 use crate::sinks::{self, SinkConfig};
 
@@ -77,6 +81,15 @@ pub struct Config {
     pub rules: Vec<RuleConfig>,
     /// The service catalogue: what belongs to which service, and what depends on what.
     pub services: Vec<ServiceConfig>,
+    /// A file with more services: YAML or JSON (a list as in `services`), or CSV (columns `name`, `match`, `depends_on`,
+    /// `impact`; items of a list are separated by `;`). At most 64 MiB. Default: none.
+    pub services_file: Option<PathBuf>,
+    /// What that file says; nothing where it was not or could not be read.
+    #[serde(skip)]
+    #[schemars(skip)]
+    listed: Option<Arc<ListedServices>>,
+    /// How far dependencies are followed, from a symptom to its cause.
+    pub topology: TopologyConfig,
     /// Which changes are suspected when something breaks.
     pub changes: ChangesConfig,
     /// While one alert fires, others are muted.
@@ -201,7 +214,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
         let name = path.display().to_string();
         let text = file::read(path).map_err(|fault| vec![Diagnostic::error(&name, fault.place, fault.message)])?;
-        parse(&name, &text, &|variable| std::env::var(variable).ok(), &file::check_named_files)
+        parse(&name, &text, &from_process, &file::read_named_files)
     }
 
     /// Reads and checks a text; looks at no file. `environment` answers `${NAME}`.
@@ -226,6 +239,9 @@ impl Config {
             matrix: self.priority.matrix,
             scope: &self.scope,
             services: &self.services,
+            listed_services: self.listed.as_ref().map_or(&[], |listed| &listed.services),
+            services_missing: self.services_file.is_some() && self.listed.is_none(),
+            topology: &self.topology,
             changes: &self.changes,
             inhibit_rules: &self.inhibit_rules,
             maintenance: &self.maintenance,
@@ -248,12 +264,16 @@ impl Config {
 /// Beyond it the rest is only counted.
 const DIAGNOSTICS_MAX: usize = 200;
 
-/// `check_files` looks at the files that a configuration names.
+fn from_process(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
+}
+
+/// `read_files` looks at the files that a configuration names, and takes in what belongs to it.
 fn parse(
     name: &str,
     text: &str,
     environment: Lookup<'_>,
-    check_files: &dyn Fn(&Config) -> Vec<Problem>,
+    read_files: &dyn Fn(&mut Config) -> Vec<Problem>,
 ) -> Result<Loaded, Vec<Diagnostic>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut document = document::Document::parse(text, environment)
@@ -261,10 +281,10 @@ fn parse(
     let sinks = document.find("sinks[].name").into_iter().filter_map(|(_, id)| document.text(id)).map(str::to_owned);
     let sinks: Vec<String> = sinks.collect();
     read::note_unsupported(&mut document);
-    let config: Option<Config> = read::read(&mut document);
-    let problems = config.as_ref().map_or_else(Vec::new, |config| {
-        let mut problems = validate::check(config, &sinks);
-        problems.extend(check_files(config));
+    let mut config: Option<Config> = read::read(&mut document);
+    let problems = config.as_mut().map_or_else(Vec::new, |config| {
+        let mut problems = read_files(config);
+        problems.extend(validate::check(config, &sinks));
         problems
     });
     let diagnostics = diagnostics(name, &document, problems);
@@ -321,6 +341,9 @@ impl Default for Config {
             sources: SourcesConfig::default(),
             rules: rules::default_rules(),
             services: Vec::new(),
+            services_file: None,
+            listed: None,
+            topology: TopologyConfig::default(),
             changes: ChangesConfig::default(),
             inhibit_rules: Vec::new(),
             maintenance: Vec::new(),

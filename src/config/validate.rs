@@ -39,7 +39,11 @@ fn check_rules(config: &Config, sinks: &[String]) -> Vec<Problem> {
             "the default rules would join alerts across scopes; configure rules that group by the scope's labels";
         return vec![Problem::error("scope", message)];
     }
-    rules::compile(&Definition { scope: &scope, ..config.definition(sinks) }).1
+    let problems = rules::compile(&Definition { scope: &scope, ..config.definition(sinks) }).1;
+    match &config.listed {
+        Some(listed) => problems.into_iter().map(|problem| listed.place(problem)).collect(),
+        None => problems,
+    }
 }
 
 fn times(config: &Config, problems: &mut Vec<Problem>) {

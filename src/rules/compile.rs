@@ -13,7 +13,7 @@ use super::inhibition::{InhibitRuleConfig, Inhibitions};
 use super::maintenance::{MaintenanceConfig, MaintenanceWindow};
 use super::matcher::Matcher;
 use super::title::{Title, Titles};
-use super::topology::{ServiceConfig, Topology};
+use super::topology::{Catalogue, ServiceConfig, Topology, TopologyConfig};
 use super::validate::{self, Problem};
 use super::{DEFAULT_MATRIX, ImpactConfig, Level, Matrix, MissingLabel, OnStale, OpenWhenConfig, Priority, RuleConfig};
 use crate::event::{Kind, Severity, Status};
@@ -87,8 +87,10 @@ pub struct Rule {
     pub title: Option<Title>,
     /// Fixed urgency; else from the severity.
     pub urgency: Option<Level>,
-    /// How much it hurts.
+    /// How much it hurts; where [`Rule::impact_from_service`], what holds if the service is unknown.
     pub impact: Level,
+    /// Whether the service says how much it hurts.
+    pub impact_from_service: bool,
 }
 
 /// All rules, indexed.
@@ -124,6 +126,12 @@ pub struct Definition<'a> {
     pub scope: &'a [String],
     /// The service catalogue.
     pub services: &'a [ServiceConfig],
+    /// The part of it that stands in a file of its own.
+    pub listed_services: &'a [ServiceConfig],
+    /// Whether that file could not be read, so that services are named that are not known.
+    pub services_missing: bool,
+    /// How far dependencies are followed.
+    pub topology: &'a TopologyConfig,
     /// Which changes are suspected.
     pub changes: &'a ChangesConfig,
     /// What mutes what.
@@ -137,14 +145,16 @@ pub struct Definition<'a> {
 impl<'a> Definition<'a> {
     /// Rules that tell these sinks, and nothing else.
     pub fn of(rules: &'a [RuleConfig], sinks: &'a [String]) -> Self {
-        const CHANGES: &ChangesConfig = &ChangesConfig {};
         Self {
             rules,
             sinks,
             matrix: DEFAULT_MATRIX,
             scope: &[],
             services: &[],
-            changes: CHANGES,
+            listed_services: &[],
+            services_missing: false,
+            topology: &TopologyConfig::DEFAULT,
+            changes: &ChangesConfig::DEFAULT,
             inhibit_rules: &[],
             maintenance: &[],
             heartbeats: &[],
@@ -234,10 +244,17 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
         Some(Arc::new(rule))
     });
     let mut set = RuleSet::new(compiled.collect(), matrix);
-    let (topology, wrong) = Topology::compile(definition.services);
+    let (topology, wrong) = Topology::compile(&Catalogue {
+        services: definition.services,
+        listed: definition.listed_services,
+        missing: definition.services_missing,
+        config: definition.topology,
+    });
     set.topology = topology;
     problems.extend(wrong);
+    problems.extend(impact_of_nothing(definition));
     set.changes = definition.changes.clone();
+    problems.extend(set.changes.problems());
     let (inhibitions, wrong) = Inhibitions::compile(definition.inhibit_rules);
     set.inhibitions = inhibitions;
     problems.extend(wrong);
@@ -249,6 +266,20 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     problems.extend(wrong);
     problems.sort_by_key(|problem| problem.warning);
     (set, problems)
+}
+
+/// Rules that ask a catalogue without services.
+fn impact_of_nothing(definition: &Definition<'_>) -> Vec<Problem> {
+    let Definition { rules, services, listed_services, services_missing, .. } = *definition;
+    if services_missing || !services.is_empty() || !listed_services.is_empty() {
+        return Vec::new();
+    }
+    let asking = rules.iter().enumerate().filter(|(_, rule)| rule.incident.impact == ImpactConfig::FromService);
+    let problem = |(place, _)| {
+        let path = format!("rules[{place}].incident.impact");
+        Problem::warning(path, "there are no services, so the impact is always medium; configure services")
+    };
+    asking.map(problem).collect()
 }
 
 fn compile_rule(config: &RuleConfig, sinks: &[String], matchers: Vec<Matcher>) -> Option<Rule> {
@@ -278,10 +309,10 @@ fn compile_rule(config: &RuleConfig, sinks: &[String], matchers: Vec<Matcher>) -
         urgency: config.incident.urgency,
         impact: match config.incident.impact {
             ImpactConfig::High => Level::High,
-            ImpactConfig::Medium => Level::Medium,
             ImpactConfig::Low => Level::Low,
-            ImpactConfig::FromService => return None,
+            ImpactConfig::Medium | ImpactConfig::FromService => Level::Medium,
         },
+        impact_from_service: config.incident.impact == ImpactConfig::FromService,
     })
 }
 

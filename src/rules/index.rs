@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::compile::{Rule, Subject};
-use super::matcher::Field;
+use super::matcher::{Field, Matcher};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -27,11 +27,16 @@ struct FieldIndex {
 
 impl Index {
     pub(super) fn new(rules: &[Arc<Rule>]) -> Self {
-        let shared = sharing(rules);
+        Self::over(rules.iter().map(|rule| &*rule.matchers))
+    }
+
+    /// An index over lists of matchers, of each of which all must hold.
+    pub(super) fn over<'a>(lists: impl Iterator<Item = &'a [Matcher]> + Clone) -> Self {
+        let shared = sharing(lists.clone());
         let mut index = Index::default();
-        for (place, rule) in rules.iter().enumerate() {
-            let place = u32::try_from(place).expect("a configuration of 10 MiB holds fewer rules");
-            match most_selective(rule, &shared) {
+        for (place, matchers) in lists.enumerate() {
+            let place = u32::try_from(place).expect("a file of some MiB holds fewer of them");
+            match most_selective(matchers, &shared) {
                 Some((field, values)) => index.file(place, field, &values),
                 None => index.always.push(place),
             }
@@ -64,9 +69,9 @@ impl Index {
 }
 
 /// How many rules want a value of a field.
-fn sharing(rules: &[Arc<Rule>]) -> HashMap<(&Field, &str), usize> {
+fn sharing<'a>(lists: impl Iterator<Item = &'a [Matcher]>) -> HashMap<(&'a Field, &'a str), usize> {
     let mut shared = HashMap::new();
-    for matcher in rules.iter().flat_map(|rule| &rule.matchers) {
+    for matcher in lists.flatten() {
         for value in matcher.wanted().unwrap_or_default() {
             *shared.entry((&matcher.field, value)).or_default() += 1;
         }
@@ -75,8 +80,11 @@ fn sharing(rules: &[Arc<Rule>]) -> HashMap<(&Field, &str), usize> {
 }
 
 /// The field and values that lead to a rule among the fewest others.
-fn most_selective<'a>(rule: &'a Rule, shared: &HashMap<(&Field, &str), usize>) -> Option<(&'a Field, Vec<&'a str>)> {
-    let named = rule.matchers.iter().filter_map(|matcher| Some((&matcher.field, matcher.wanted()?)));
+fn most_selective<'a>(
+    matchers: &'a [Matcher],
+    shared: &HashMap<(&Field, &str), usize>,
+) -> Option<(&'a Field, Vec<&'a str>)> {
+    let named = matchers.iter().filter_map(|matcher| Some((&matcher.field, matcher.wanted()?)));
     named.min_by_key(|(field, values)| values.iter().map(|value| shared[&(*field, *value)]).sum::<usize>())
 }
 

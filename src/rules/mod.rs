@@ -24,7 +24,7 @@ pub use inhibition::{InhibitRuleConfig, Inhibitions};
 pub use maintenance::{MaintenanceConfig, MaintenanceWindow};
 pub use matcher::{Field, Matcher, Operator, Pattern, parse_matcher};
 pub use title::{TITLE_BYTES_MAX, Title, TitleContext};
-pub use topology::{ServiceConfig, Topology};
+pub use topology::{Direction, ServiceConfig, Topology, TopologyConfig, VISITS_MAX, Walked};
 pub use validate::{Problem, check_name};
 
 use std::time::Duration;
@@ -235,7 +235,7 @@ pub struct IncidentConfig {
     /// `high`, `medium` or `low`. Default: critical → high, error → medium, else low.
     #[serde(default)]
     pub urgency: Option<Level>,
-    /// `high`, `medium` (default) or `low`; `from_service` is not yet supported.
+    /// `high`, `medium` (default), `low`, or `from_service`: that of the incident's service, `medium` where unknown.
     #[serde(default)]
     pub impact: ImpactConfig,
 }
@@ -251,7 +251,7 @@ pub enum ImpactConfig {
     Medium,
     /// Little.
     Low,
-    /// As the service catalogue says; not yet supported.
+    /// As the service catalogue says; medium where it does not.
     FromService,
 }
 

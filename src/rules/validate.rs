@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::matcher::{Field, Matcher, parse_matcher};
 use super::title::Titles;
-use super::{ImpactConfig, Mode, RuleConfig};
+use super::{Mode, RuleConfig};
 use crate::event::hint;
 use crate::event::{Status, duration};
 
@@ -137,9 +137,6 @@ impl Check {
         }
         if config.storm.is_some() {
             self.error("storm", "storm is not yet supported; leave it out");
-        }
-        if config.incident.impact == ImpactConfig::FromService {
-            self.error("incident.impact", "from_service is not yet supported; say high, medium or low");
         }
     }
 
@@ -296,13 +293,12 @@ mod tests {
     fn every_problem_of_a_rule_is_reported_with_its_path() {
         let rules = "[{name: Bad_Name, match: ['a=\"b', 'severity=crit'], group_by: [a, a, ''], window: 0s, \
                      open_when: {alerts: 0, events: 2}, wait: 25h, notify: [opps, ops, ops], mode: shadow, \
-                     storm: {opens: 1}, incident: {title: '{{ x }}', impact: from_service}}]";
+                     storm: {opens: 1}, incident: {title: '{{ x }}'}}]";
         let found = problems(rules, &[]);
         let expected = [
             "rules[0].name: a name has up to 63 of a-z, 0-9 and -, not first -, so it cannot be \"Bad_Name\"",
             "rules[0].mode: shadow rules are not yet supported; leave the rule out, or make it active",
             "rules[0].storm: storm is not yet supported; leave it out",
-            "rules[0].incident.impact: from_service is not yet supported; say high, medium or low",
             "rules[0].match[0]: at character 3 of the matcher: the quote is not closed",
             "rules[0].match[1]: severity is one of critical, error, warning, info, not \"crit\", did you mean \"critical\"?",
             "rules[0].group_by[1]: the label \"a\" is named twice",
