@@ -167,7 +167,7 @@ impl Shard {
         self.schedule_alert(slot);
         if first {
             let within = crate::event::duration::format(settings.within);
-            self.note(now, group, Turn::FlappingStarted, format!("an alert changed {changes} times within {within}"));
+            self.note(now, group, Turn::FlappingStarted, format!("held open; {changes} changes within {within}"));
             self.gather(now, group, severity);
         }
     }
@@ -228,7 +228,7 @@ impl Shard {
         let Some(incident) = state.incident.as_deref_mut().filter(|_| state.flapping == 0) else { return };
         let changes = incident.flapping.take().map_or(0, |flapping| flapping.changes);
         if state.phase == Phase::Live {
-            self.note(now, group, Turn::FlappingStopped, format!("{changes} changes in all"));
+            self.note(now, group, Turn::FlappingStopped, format!("held open no longer; {changes} changes in all"));
             self.let_go(now, group);
         }
     }

@@ -61,8 +61,9 @@ pub(super) struct Gathered {
     pub(super) linked: u32,
     pub(super) changed: u32,
     pub(super) cleared: u32,
-    /// Incidents that have become children of this one, and those that were resolved.
+    /// Incidents that have become children of this one, became graver, were resolved or taken out again.
     pub(super) children: u32,
+    pub(super) children_changed: u32,
     pub(super) children_resolved: u32,
     pub(super) children_released: u32,
     pub(super) turn: Option<Turn>,
@@ -222,6 +223,7 @@ impl Gathered {
             (self.changed, "alert", "changed"),
             (self.cleared, "alert", "cleared"),
             (self.children, "incident", "added"),
+            (self.children_changed, "incident", "changed"),
             (self.children_resolved, "incident", "resolved"),
             (self.children_released, "incident", "taken out"),
         ];

@@ -215,20 +215,29 @@ fn read_incident_counters(reader: &mut Reader<'_>, incident: Option<&mut Inciden
 }
 
 fn write_gathered(writer: &mut Writer, gathered: Gathered) {
-    let Gathered { linked, changed, cleared, children, children_resolved, children_released, turn, due } = gathered;
-    let counts = [linked, changed, cleared, children, children_resolved, children_released];
+    let Gathered { linked, changed, cleared, .. } = gathered;
+    let Gathered { children, children_changed, children_resolved, children_released, turn, due, .. } = gathered;
+    let counts = [linked, changed, cleared, children, children_changed, children_resolved, children_released];
     counts.into_iter().for_each(|count| writer.number(u64::from(count)));
     writer.byte(turn.map_or(u8::MAX, |turn| turn as u8));
     writer.maybe_time(due);
 }
 
 fn read_gathered(reader: &mut Reader<'_>) -> Result<Gathered, Fault> {
-    let (linked, changed, cleared) = (reader.small()?, reader.small()?, reader.small()?);
-    let (children, children_resolved, children_released) = (reader.small()?, reader.small()?, reader.small()?);
+    let mut gathered = Gathered {
+        linked: reader.small()?,
+        changed: reader.small()?,
+        cleared: reader.small()?,
+        children: reader.small()?,
+        children_changed: reader.small()?,
+        children_resolved: reader.small()?,
+        children_released: reader.small()?,
+        ..Gathered::default()
+    };
     let turn = reader.byte()?;
-    let turn = Turn::ALL.into_iter().find(|known| *known as u8 == turn);
-    let due = reader.maybe_time()?;
-    Ok(Gathered { linked, changed, cleared, children, children_resolved, children_released, turn, due })
+    gathered.turn = Turn::ALL.into_iter().find(|known| *known as u8 == turn);
+    gathered.due = reader.maybe_time()?;
+    Ok(gathered)
 }
 
 pub(super) fn write_group(writer: &mut Writer, names: &Interner, slot: u32, group: &Group) {

@@ -48,7 +48,7 @@ const GONE: u8 = 1;
 
 impl Storms {
     /// Counts an opening. Where that is one too many, says until when there are too many, unless more follow.
-    pub(super) fn count(
+    pub(in crate::engine) fn count(
         &mut self,
         key: u128,
         rule: &Arc<str>,
@@ -75,6 +75,11 @@ impl Storms {
         known.fresh = (known.fresh + 1).min(known.times.len());
         known.per = storm.per;
         oldest.map(|oldest| oldest.plus(storm.per)).filter(|until| *until > now)
+    }
+
+    #[cfg(test)]
+    pub(in crate::engine) fn len(&self) -> usize {
+        self.openings.len()
     }
 
     /// Drops what no longer matters, once there is enough of it to be worth looking.

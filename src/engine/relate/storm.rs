@@ -231,8 +231,10 @@ impl Shard {
         let known = self.groups.slots[storm].incident.as_deref().map(|storm| (storm.severity, storm.priority));
         if known.is_some_and(|(severity, priority)| incident.severity > severity || incident.priority < priority) {
             let rises = self.rise(group, storm);
-            let severity = self.groups.slots[storm].incident.as_deref().map(|storm| storm.severity);
-            self.gather(now, storm, severity.unwrap_or_default());
+            let Some(incident) = self.groups.slots[storm].incident.as_deref_mut() else { return };
+            incident.gathered.children_changed += 1;
+            let severity = incident.severity;
+            self.gather(now, storm, severity);
             self.tell_critical(now, storm, rises);
         }
     }
@@ -268,8 +270,7 @@ impl Shard {
         let (children, open) = (state.children, state.open);
         self.mark_group(storm, Dirty::Whole);
         if self.groups.slots[storm].phase == Phase::Live {
-            let detail =
-                format!("{children} further incident{} in all, {open} open", if children == 1 { "" } else { "s" });
+            let detail = format!("further incidents are told again; {children} in all, {open} open");
             self.note(now, storm, Turn::StormEnded, detail);
             self.let_go(now, storm);
         }
