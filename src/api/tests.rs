@@ -42,6 +42,8 @@ fn doc(id: u64, status: IncidentStatus) -> Arc<IncidentDoc> {
         targets: Targets::default(),
         escalation: Escalation::default(),
         reasons: vec!["condition_met".into()],
+        flapping: None,
+        storm: None,
     })
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Membership {
     pub(super) firing: bool,
     /// Whether it is linked to the group's incident.
     pub(super) linked: bool,
+    /// Whether it flaps by the rule, which holds the incident open. Only while it is linked to a live one.
+    pub(super) flapping: bool,
 }
 
 /// The last word on the alert: the greatest (event time, firing before resolved, event id) wins, whatever the order of

@@ -7,7 +7,7 @@ use super::decision::{Outcome, Reason, Verdict};
 use super::group::{Group, Opening, Phase, RETIRED, Targets};
 use super::memory::interner::{Interner, Symbol};
 use super::shard::Shard;
-use super::window::{Entry, Progress, Span};
+use super::window::{Entry, Progress};
 use crate::event::{Event, Kind, Severity, Status, Timestamp};
 use crate::identity::domain;
 use crate::rules::{MissingLabel, OpenWhen, Rule, Subject};
@@ -20,6 +20,8 @@ pub(super) struct Sighting<'a> {
     pub(super) slot: u32,
     /// It says something new of a known alert.
     pub(super) changed: bool,
+    /// It repeats an alert that had ended or gone stale, with a lease that is over: it counts, and does not fire anew.
+    pub(super) lapsed: bool,
 }
 
 impl Sighting<'_> {
@@ -151,26 +153,7 @@ impl Shard {
         let names = &mut self.names;
         let key = rule.group_by.iter().zip(values);
         let key = key.map(|(name, value)| (names.intern(name), value.map(|value| names.share(value)))).collect();
-        let slot = self.groups.insert(Group {
-            rule: rule_place,
-            rule_name: rule.name.clone(),
-            correlation: rule.correlation,
-            key_hash,
-            key,
-            phase: Phase::Gathering,
-            span: Span::default(),
-            opening: None,
-            members: Vec::new(),
-            firing: 0,
-            events: 0,
-            events_before: 0,
-            last_activity: now,
-            newest_event_at: Timestamp::from_micros(i64::MIN),
-            timer_at: Timestamp::MAX,
-            incident: None,
-            dirty: Dirty::Clean,
-            touched: false,
-        });
+        let slot = self.groups.insert(Group::new(now, (rule_place, &rule), key_hash, key));
         self.mark_group(slot, Dirty::Whole);
         Ok(slot)
     }
@@ -192,6 +175,7 @@ impl Shard {
         let others: SmallVec<[Membership; 4]> = others.copied().collect();
         for Membership { group, linked, .. } in others {
             if linked {
+                self.stop_flapping(now, slot, group);
                 self.member_cleared(now, slot, group);
             } else if self.groups.slots[group].rule != RETIRED {
                 self.leave(slot, group);
@@ -209,6 +193,7 @@ impl Shard {
         if membership.firing {
             self.groups.slots[group].firing -= 1;
         }
+        self.groups.slots[group].flapping -= u32::from(membership.flapping);
         self.drop_member(group, membership.place);
     }
 
@@ -223,16 +208,22 @@ impl Shard {
         }
     }
 
-    /// Makes the alert a firing member of the group. Says whether it was one already.
-    fn join(&mut self, slot: u32, group: u32) -> bool {
+    /// Makes the alert a firing member of the group. Says whether it was one already, or need not become one: to an open
+    /// incident that lets go of stale alerts, one whose lease is over on arrival brings nothing back.
+    fn join(&mut self, sighting: &Sighting<'_>, group: u32) -> bool {
+        let slot = sighting.slot;
+        let counts = sighting.lapsed && self.groups.slots[group].phase == Phase::Live && !self.holds_on_stale(group);
         let place = self.groups.slots[group].members.len() as u32;
         let alert = &mut self.alerts.slots[slot];
         let was_firing = match alert.membership(group) {
+            Some(_) if counts => true,
             Some(membership) => std::mem::replace(&mut membership.firing, true),
             None => {
-                alert.memberships.push(Membership { group, place, firing: true, linked: false });
+                let new = Membership { group, place, firing: !counts, linked: false, flapping: false };
+                alert.memberships.push(new);
                 self.groups.slots[group].members.push(slot);
-                false
+                self.mark_alert(slot, Dirty::Whole);
+                counts
             }
         };
         if !was_firing {
@@ -244,7 +235,7 @@ impl Shard {
 
     /// Lets a group see a firing event of an alert.
     pub(super) fn observe(&mut self, sighting: &Sighting<'_>, group: u32) -> Verdict {
-        let was_firing = self.join(sighting.slot, group);
+        let was_firing = self.join(sighting, group);
         let state = &mut self.groups.slots[group];
         // A clock that runs ahead must not make those late that are on time.
         state.newest_event_at = state.newest_event_at.max(sighting.at().min(sighting.now));
@@ -353,11 +344,13 @@ impl Shard {
         if !std::mem::replace(&mut membership.firing, false) {
             return;
         }
+        let flapping = membership.flapping;
         self.mark_alert(slot, Dirty::Whole);
         let state = &mut self.groups.slots[group];
         state.firing -= 1;
         self.mark_group(group, Dirty::Whole);
-        if self.groups.slots[group].phase == Phase::Live {
+        // Of an alert that flaps, changes are counted and not told.
+        if self.groups.slots[group].phase == Phase::Live && !flapping {
             self.live_member_cleared(now, group);
         }
     }

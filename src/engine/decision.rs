@@ -94,6 +94,18 @@ pub enum Reason {
     ReopenWindowPassed,
     /// Gathered during `update_interval`.
     Gathered,
+    /// The alert flaps: its change is counted, and not told.
+    Flapping,
+    /// An alert of the incident has begun to flap.
+    FlappingStarted,
+    /// No alert of the incident flaps any more.
+    FlappingStopped,
+    /// More incidents of the rule open than its `storm` allows.
+    StormBegan,
+    /// The rule opens no more incidents than its `storm` allows.
+    StormEnded,
+    /// An operator has taken it out of a storm.
+    Released,
     /// A repeat of a known alert that says nothing new.
     Repeat,
     /// The producer's id was seen within the dedup horizon.
@@ -140,6 +152,12 @@ impl Reason {
             Reason::AllClear => "all_clear",
             Reason::ReopenWindowPassed => "reopen_window_passed",
             Reason::Gathered => "gathered",
+            Reason::Flapping => "flapping",
+            Reason::FlappingStarted => "flapping_started",
+            Reason::FlappingStopped => "flapping_stopped",
+            Reason::StormBegan => "storm_began",
+            Reason::StormEnded => "storm_ended",
+            Reason::Released => "released",
             Reason::Repeat => "repeat",
             Reason::SameId => "same_id",
             Reason::AlreadyApplied => "already_applied",
@@ -170,6 +188,12 @@ impl fmt::Display for Reason {
             Reason::AllClear => f.write_str("nothing has fired for resolve_after"),
             Reason::ReopenWindowPassed => f.write_str("reopen_within has passed"),
             Reason::Gathered => f.write_str("gathered during update_interval"),
+            Reason::Flapping => f.write_str("the alert flaps: counted, and not told"),
+            Reason::FlappingStarted => f.write_str("an alert of the incident flaps, which holds it open"),
+            Reason::FlappingStopped => f.write_str("no alert of the incident flaps any more"),
+            Reason::StormBegan => f.write_str("more incidents of the rule open than its storm allows"),
+            Reason::StormEnded => f.write_str("the rule opens no more incidents than its storm allows"),
+            Reason::Released => f.write_str("taken out of the storm"),
             Reason::Repeat => f.write_str("a repeat of a known alert"),
             Reason::SameId => f.write_str("this producer id was counted before"),
             Reason::AlreadyApplied => f.write_str("this Kafka record was applied before"),

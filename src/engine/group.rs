@@ -10,14 +10,16 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::alert::Dirty;
+use super::flapping::Flapping;
 use super::incident::{IncidentLink, IncidentStatus};
 use super::memory::interner::{Interner, Symbol};
 use super::memory::slab::Slab;
 use super::relate::Relations;
+use super::relate::storm::StormState;
 use super::window::Span;
 use crate::event::{Severity, Timestamp};
 use crate::identity::IncidentId;
-use crate::rules::{Level, OnStale, Priority};
+use crate::rules::{FlappingConfig, Level, OnStale, Priority, Rule};
 
 /// The rule of a group whose rule is no longer configured.
 pub(super) const RETIRED: u32 = u32::MAX;
@@ -49,6 +51,7 @@ pub(super) struct Policy {
     pub(super) reopen_within: Duration,
     pub(super) update_interval: Duration,
     pub(super) on_stale: OnStale,
+    pub(super) flapping: Option<FlappingConfig>,
     pub(super) notify: Arc<[Arc<str>]>,
 }
 
@@ -58,7 +61,34 @@ pub(super) struct Gathered {
     pub(super) linked: u32,
     pub(super) changed: u32,
     pub(super) cleared: u32,
+    /// Incidents that have become children of this one, became graver, were resolved or taken out again.
+    pub(super) children: u32,
+    pub(super) children_changed: u32,
+    pub(super) children_resolved: u32,
+    pub(super) children_released: u32,
+    pub(super) turn: Option<Turn>,
     pub(super) due: Option<Timestamp>,
+}
+
+/// What has begun or ended with an incident, the newest of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Turn {
+    FlappingStarted,
+    FlappingStopped,
+    StormEnded,
+}
+
+impl Turn {
+    pub(super) const ALL: [Turn; 3] = [Turn::FlappingStarted, Turn::FlappingStopped, Turn::StormEnded];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Turn::FlappingStarted => "flapping started",
+            Turn::FlappingStopped => "flapping stopped",
+            Turn::StormEnded => "the storm ended",
+        }
+    }
 }
 
 /// The incident as the engine keeps it.
@@ -89,6 +119,8 @@ pub(super) struct Incident {
     pub(super) links: Vec<IncidentLink>,
     pub(super) policy: Policy,
     pub(super) relations: Relations,
+    /// While alerts of it flap.
+    pub(super) flapping: Option<Flapping>,
 }
 
 /// How a rule's condition came to hold.
@@ -120,6 +152,10 @@ pub(super) struct Group {
     pub(super) members: Vec<u32>,
     /// Members that hold back all clear.
     pub(super) firing: u32,
+    /// Members that flap, which do so, too.
+    pub(super) flapping: u32,
+    /// Where the group is that of a storm.
+    pub(super) storm: Option<Box<StormState>>,
     /// Events counted since the group was made.
     pub(super) events: u64,
     /// Those among them that earlier incidents stand for.
@@ -134,6 +170,42 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// A window in which nothing has happened yet.
+    pub(super) fn new(
+        now: Timestamp,
+        (place, rule): (u32, &Rule),
+        key_hash: u128,
+        key: Box<[(Symbol, Option<Symbol>)]>,
+    ) -> Self {
+        Self {
+            rule: place,
+            rule_name: rule.name.clone(),
+            correlation: rule.correlation,
+            key_hash,
+            key,
+            phase: Phase::Gathering,
+            span: Span::default(),
+            opening: None,
+            members: Vec::new(),
+            firing: 0,
+            flapping: 0,
+            storm: None,
+            events: 0,
+            events_before: 0,
+            last_activity: now,
+            newest_event_at: Timestamp::from_micros(i64::MIN),
+            timer_at: Timestamp::MAX,
+            incident: None,
+            dirty: Dirty::Clean,
+            touched: false,
+        }
+    }
+
+    /// Whether nothing holds the incident open.
+    pub(super) fn is_clear(&self) -> bool {
+        self.firing == 0 && self.flapping == 0 && self.storm.as_deref().is_none_or(StormState::is_over)
+    }
+
     /// Gives the texts back.
     pub(super) fn release(self, names: &mut Interner) {
         for (name, value) in self.key {
@@ -146,10 +218,18 @@ impl Group {
 impl Gathered {
     /// As words for the timeline; empty where nothing was gathered.
     pub(super) fn news(&self) -> String {
-        let parts = [(self.linked, "linked"), (self.changed, "changed"), (self.cleared, "cleared")];
-        let parts = parts.iter().filter(|(count, _)| *count > 0);
-        let parts = parts.map(|(count, what)| format!("{count} alert{} {what}", if *count == 1 { "" } else { "s" }));
-        parts.collect::<Vec<_>>().join(", ")
+        let parts = [
+            (self.linked, "alert", "linked"),
+            (self.changed, "alert", "changed"),
+            (self.cleared, "alert", "cleared"),
+            (self.children, "incident", "added"),
+            (self.children_changed, "incident", "changed"),
+            (self.children_resolved, "incident", "resolved"),
+            (self.children_released, "incident", "taken out"),
+        ];
+        let parts = parts.iter().filter(|(count, ..)| *count > 0);
+        let parts = parts.map(|(count, of, what)| format!("{count} {of}{} {what}", if *count == 1 { "" } else { "s" }));
+        parts.chain(self.turn.map(|turn| turn.as_str().to_owned())).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -226,8 +306,10 @@ mod tests {
 
     #[test]
     fn what_was_gathered_is_told_in_words() {
-        let gathered = Gathered { linked: 12, changed: 0, cleared: 1, due: None };
+        let gathered = Gathered { linked: 12, cleared: 1, ..Gathered::default() };
         assert_eq!(gathered.news(), "12 alerts linked, 1 alert cleared");
+        let storm = Gathered { children: 2, children_resolved: 1, turn: Some(Turn::StormEnded), ..Gathered::default() };
+        assert_eq!(storm.news(), "2 incidents added, 1 incident resolved, the storm ended");
         assert_eq!(Gathered::default().news(), "");
     }
 }

@@ -164,6 +164,34 @@ pub struct IncidentDoc {
     pub escalation: Escalation,
     /// Why it opened, came back, was resolved: machine-readable, newest last, at most 16.
     pub reasons: Vec<String>,
+    /// While alerts of it flap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flapping: Option<FlappingDoc>,
+    /// Where it is the incident of a storm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storm: Option<StormDoc>,
+}
+
+/// That alerts of an incident keep changing, which holds it open.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct FlappingDoc {
+    /// How many flap now.
+    pub alerts: u32,
+    /// Changes that were counted, those that made them flap among them.
+    pub changes: u64,
+    /// Since when one of them has.
+    pub since: Timestamp,
+}
+
+/// What the incident of a storm stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct StormDoc {
+    /// Incidents that are its children, of which at most 100 are linked.
+    pub children: u64,
+    /// Those among them that are open.
+    pub open: u32,
+    /// Whether further ones become children still.
+    pub active: bool,
 }
 
 /// The numbers of an incident that move with every event, refreshed in the read model after each commit.
@@ -175,6 +203,10 @@ pub struct IncidentCounts {
     pub alerts: AlertCounts,
     /// How many events it stands for.
     pub events: u64,
+    /// While alerts of it flap.
+    pub flapping: Option<FlappingDoc>,
+    /// Where it is the incident of a storm.
+    pub storm: Option<StormDoc>,
 }
 
 /// One alert of an incident, for the single view.

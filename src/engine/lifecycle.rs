@@ -11,7 +11,7 @@ use hashbrown::HashSet;
 use super::alert::{AlertState, Dirty};
 use super::correlate::Sighting;
 use super::decision::{Decision, Outcome, Reason, Verdict};
-use super::group::{Gathered, INCIDENT_ALERTS_KEPT, Incident, Opening, Phase, Policy, REASONS_MAX, RETIRED};
+use super::group::{Gathered, INCIDENT_ALERTS_KEPT, Incident, Opening, Phase, Policy, REASONS_MAX, RETIRED, Turn};
 use super::incident::{IncidentLink, IncidentStatus};
 use super::memory::timers::Owner;
 use super::relate::Relations;
@@ -73,8 +73,8 @@ impl Shard {
         };
         let id = self.incident_id(&rule, group, event);
         self.dismiss(group, |membership, alert| membership.firing || alert.last_seen >= since);
-        let storm = self.storm_of(now, self.groups.slots[group].rule);
-        let incident = self.new_incident(now, id, &rule, group, slot, storm);
+        let storm = self.storm_of(now, group, event, slot);
+        let incident = self.new_incident(now, id, &rule, group, slot);
         self.incidents.insert(id, group);
         let state = &mut self.groups.slots[group];
         state.incident = Some(Box::new(incident));
@@ -84,12 +84,14 @@ impl Shard {
         self.link_members(group);
         let have = self.groups.slots[group].members.len();
         let detail = format!("{reason}; {have} {}", if have == 1 { "alert" } else { "alerts" });
+        self.join_storm(now, group, storm);
         self.emit(now, group, Action::Opened, reason, detail);
+        self.judge_members(now, group);
         self.relate(now, group);
         Verdict::of(Outcome::Opened, reason, id)
     }
 
-    fn incident_id(&mut self, rule: &Rule, group: u32, event: u128) -> IncidentId {
+    pub(super) fn incident_id(&mut self, rule: &Rule, group: u32, event: u128) -> IncidentId {
         let key = self.groups.slots[group].key_hash;
         // The same event can open the same group's incident again once all memory of it is gone, such as an alert
         // that Prometheus repeats with its old start time after a long silence: it then takes the next free name.
@@ -103,15 +105,7 @@ impl Shard {
         unreachable!("a bounded set does not hold every id")
     }
 
-    fn new_incident(
-        &self,
-        now: Timestamp,
-        id: IncidentId,
-        rule: &Rule,
-        group: u32,
-        slot: u32,
-        storm: Option<IncidentId>,
-    ) -> Incident {
+    pub(super) fn new_incident(&self, now: Timestamp, id: IncidentId, rule: &Rule, group: u32, slot: u32) -> Incident {
         let severity = self.gravest(group).max(self.alerts.slots[slot].severity);
         let urgency = rule.urgency(severity);
         let service = self
@@ -139,7 +133,8 @@ impl Shard {
             reasons: Vec::new(),
             links: self.links(slot),
             policy: policy(rule),
-            relations: Relations { parent: storm },
+            relations: Relations::default(),
+            flapping: None,
         }
     }
 
@@ -216,33 +211,46 @@ impl Shard {
         let &Sighting { now, slot, changed, .. } = sighting;
         let alert = &mut self.alerts.slots[slot];
         let severity = alert.severity;
-        let known = alert.membership(group).is_some_and(|membership| std::mem::replace(&mut membership.linked, true));
+        let Some(membership) = alert.membership(group) else { return Verdict::new(Outcome::Recorded, Reason::NoRule) };
+        let known = std::mem::replace(&mut membership.linked, true);
+        let (fires, flapping) = (membership.firing, membership.flapping);
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else {
             return Verdict::new(Outcome::Recorded, Reason::NoRule);
         };
+        let graver = severity > incident.severity;
         let (outcome, reason) = match (known, was_firing) {
             (false, _) => (Outcome::Linked, Reason::IncidentOpen),
+            (true, false) if flapping && !graver => {
+                return Verdict::of(Outcome::Updated, Reason::Flapping, incident.id);
+            }
             (true, false) => (Outcome::Updated, Reason::AlertReturned),
             // What sinks are told is as before: Prometheus alerts whose texts hold values change with every evaluation.
-            (true, true) if changed && severity <= incident.severity => {
+            (true, true) if changed && !graver => {
                 return Verdict::of(Outcome::Updated, Reason::AlertChanged, incident.id);
             }
             (true, true) if changed => (Outcome::Updated, Reason::AlertChanged),
             (true, true) => return Verdict::of(Outcome::Duplicate, Reason::Repeat, incident.id),
         };
         let id = incident.id;
-        incident.clear_since = None;
+        incident.clear_since = incident.clear_since.filter(|_| !fires);
         incident.total += u64::from(!known);
         incident.gathered.linked += u32::from(!known);
         incident.gathered.changed += u32::from(known);
         self.mark_alert(slot, Dirty::Whole);
         self.gather(now, group, severity);
+        if flapping && graver && severity == Severity::Critical {
+            self.flush(now, group);
+        }
+        if !known {
+            self.judge(now, slot, group);
+        }
         Verdict::of(outcome, reason, id)
     }
 
     /// Takes the next sequence number and waits for what else belongs to the same delivery.
-    fn gather(&mut self, now: Timestamp, group: u32, severity: Severity) {
+    pub(super) fn gather(&mut self, now: Timestamp, group: u32, severity: Severity) {
         self.raise(group, severity);
+        self.raise_storm(now, group);
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         incident.sequence += 1;
         incident.version += 1;
@@ -257,7 +265,7 @@ impl Shard {
     }
 
     /// An incident is as grave as the gravest of its alerts has been since it opened.
-    fn raise(&mut self, group: u32, severity: Severity) {
+    pub(super) fn raise(&mut self, group: u32, severity: Severity) {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         if severity > incident.severity {
             incident.severity = severity;
@@ -269,8 +277,11 @@ impl Shard {
     }
 
     /// Tells what was gathered, under the newest sequence number.
-    fn flush(&mut self, now: Timestamp, group: u32) {
+    pub(super) fn flush(&mut self, now: Timestamp, group: u32) {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
+        if incident.gathered.due.is_none() {
+            return;
+        }
         let gathered = std::mem::take(&mut incident.gathered);
         let action = if gathered.linked > 0 { Action::Linked } else { Action::Updated };
         self.push_decision(now, group, action, Reason::Gathered, gathered.news());
@@ -278,18 +289,41 @@ impl Shard {
 
     /// A linked member has cleared; with the last one, the time to all clear begins.
     pub(super) fn live_member_cleared(&mut self, now: Timestamp, group: u32) {
-        let firing = self.groups.slots[group].firing;
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         incident.gathered.cleared += 1;
+        self.let_go(now, group);
+    }
+
+    /// Something that held a live incident open does so no longer; with the last of it, the time to all clear begins.
+    pub(super) fn let_go(&mut self, now: Timestamp, group: u32) {
+        let clear = self.groups.slots[group].is_clear();
+        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         let severity = incident.severity;
-        if firing == 0 {
+        if clear {
             incident.clear_since = Some(now);
         }
-        if firing == 0 && incident.policy.resolve_after.is_zero() {
+        if clear && incident.policy.resolve_after.is_zero() {
             self.resolve(now, group);
         } else {
             self.gather(now, group, severity);
         }
+    }
+
+    /// Records in the timeline what has begun or ended. Sinks are told of it with what is gathered: the caller goes on
+    /// with [`Shard::gather`] or what tells at once, which takes the next number.
+    pub(super) fn note(&mut self, now: Timestamp, group: u32, turn: Turn, detail: String) {
+        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
+        let reason = match turn {
+            Turn::FlappingStarted => Reason::FlappingStarted,
+            Turn::FlappingStopped => Reason::FlappingStopped,
+            Turn::StormEnded => Reason::StormEnded,
+        };
+        incident.gathered.turn = Some(turn);
+        incident.sequence += 1;
+        incident.version += 1;
+        incident.updated_at = now;
+        incident.give_reason(Action::Updated, reason);
+        self.push_decision(now, group, Action::Updated, reason, detail);
     }
 
     pub(super) fn holds_on_stale(&self, group: u32) -> bool {
@@ -317,7 +351,9 @@ impl Shard {
         let policy = &incident.policy;
         let clear = incident.clear_since.is_some_and(|since| since.plus(policy.resolve_after) <= now);
         let over = incident.resolved_at.is_some_and(|at| at.plus(policy.reopen_within) <= now);
+        let storm = self.groups.slots[group].storm.as_deref();
         match incident.status {
+            _ if storm.is_some_and(|storm| storm.is_due(now)) => self.storm_over(now, group),
             IncidentStatus::Resolved if over => self.close(now, group),
             status if status.is_live() && clear => self.resolve(now, group),
             _ if incident.gathered.due.is_some_and(|due| due <= now) => self.flush(now, group),
@@ -383,7 +419,8 @@ impl Shard {
             (Phase::Resolved, Some(incident)) => incident.resolved_at.map(|at| at.plus(incident.policy.reopen_within)),
             _ => None,
         };
-        next.into_iter().chain(gathered).min()
+        let storm = state.storm.as_deref().and_then(|storm| storm.until);
+        next.into_iter().chain(gathered).chain(storm).min()
     }
 
     /// Schedules the group's next deadline.
@@ -402,7 +439,9 @@ impl Shard {
         state.phase = Phase::Resolved;
         state.span.clear();
         let detail = "all alerts have cleared".to_owned();
+        self.forget_flapping(group);
         self.emit(now, group, Action::Resolved, Reason::AllClear, detail);
+        self.child_resolved(now, group);
         if closes {
             self.close(now, group);
         } else {
@@ -413,6 +452,7 @@ impl Shard {
     /// The condition holds again within `reopen_within`; `since` is when its window began.
     pub(super) fn reopen(&mut self, now: Timestamp, group: u32, since: Timestamp) -> Verdict {
         self.dismiss(group, |membership, alert| membership.linked || membership.firing || alert.last_seen >= since);
+        let storm = self.storm_again(now, group);
         let state = &mut self.groups.slots[group];
         let Some(incident) = state.incident.as_deref_mut() else {
             return Verdict::new(Outcome::Recorded, Reason::NoRule);
@@ -424,7 +464,9 @@ impl Shard {
         let linked = self.link_members(group);
         self.raise(group, self.gravest(group));
         let detail = format!("came back: {linked} {} linked anew", if linked == 1 { "alert" } else { "alerts" });
+        self.join_storm(now, group, storm);
         self.emit(now, group, Action::Reopened, Reason::Recurrence, detail);
+        self.judge_members(now, group);
         self.relate(now, group);
         Verdict::of(Outcome::Opened, Reason::Recurrence, id)
     }
@@ -457,7 +499,7 @@ impl Shard {
     }
 
     /// Moves the incident by the table, takes the next sequence number and tells at once; what was gathered goes along.
-    fn emit(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, mut detail: String) {
+    pub(super) fn emit(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, mut detail: String) {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         let news = std::mem::take(&mut incident.gathered).news();
         if !news.is_empty() {
@@ -469,10 +511,7 @@ impl Shard {
         if action != Action::Opened {
             incident.status = incident.status.after(action).unwrap_or(incident.status);
         }
-        if incident.reasons.len() >= REASONS_MAX {
-            incident.reasons.remove(0);
-        }
-        incident.reasons.push(format!("{}: {}", action.as_str(), reason.code()));
+        incident.give_reason(action, reason);
         self.mark_group(group, Dirty::Whole);
         self.push_decision(now, group, action, reason, detail);
         self.schedule_group(group);
@@ -482,7 +521,10 @@ impl Shard {
         let state = &self.groups.slots[group];
         let Some(incident) = state.incident.as_deref() else { return };
         // Who is told is decided here and nowhere else. A resolve always passes.
-        let muted = incident.relations.parent.is_some()
+        // What has begun or ended is told with what is gathered.
+        let told_later = matches!(reason, Reason::FlappingStarted | Reason::FlappingStopped | Reason::StormEnded);
+        let muted = told_later
+            || incident.relations.mutes(action)
             || (!matches!(action, Action::Resolved | Action::Closed) && self.is_group_muted(group));
         let notify = if muted { Arc::default() } else { incident.policy.notify.clone() };
         let sequence = incident.sequence;
@@ -491,8 +533,22 @@ impl Shard {
             Action::Closed => self.incident_alerts(incident.id, INCIDENT_ALERTS_KEPT).unwrap_or_default().0,
             _ => Vec::new(),
         };
+        if !notify.is_empty()
+            && let Some(incident) = self.groups.slots[group].incident.as_deref_mut()
+        {
+            incident.relations.told = true;
+        }
         self.mark_group(group, Dirty::Whole);
         self.decisions.push(Decision { action, reason, sequence, at: now, detail, incident, alerts, notify });
+    }
+}
+
+impl Incident {
+    fn give_reason(&mut self, action: Action, reason: Reason) {
+        if self.reasons.len() >= REASONS_MAX {
+            self.reasons.remove(0);
+        }
+        self.reasons.push(format!("{}: {}", action.as_str(), reason.code()));
     }
 }
 
@@ -502,6 +558,7 @@ pub(super) fn policy(rule: &Rule) -> Policy {
         reopen_within: rule.reopen_within,
         update_interval: rule.update_interval,
         on_stale: rule.on_stale,
+        flapping: rule.flapping,
         notify: rule.notify.clone(),
     }
 }

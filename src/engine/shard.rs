@@ -290,7 +290,7 @@ impl Shard {
         match (known, event.status) {
             (None, Status::Firing) => {
                 let slot = self.remember(now, batch, event);
-                self.consider(&Sighting { now, event, slot, changed: false }, true)
+                self.consider(&Sighting { now, event, slot, changed: false, lapsed: false }, true)
             }
             (None, Status::Resolved) => {
                 self.remember(now, batch, event);
@@ -351,7 +351,6 @@ impl Shard {
                 self.mark_alert(slot, Dirty::Counters);
                 return self.verdict_on(slot, Outcome::Stale, Reason::OlderThanKnown);
             }
-            // Where the lease is over on arrival, it lapses again at once.
             AlertState::Resolved | AlertState::Stale => true,
             AlertState::Firing => false,
         };
@@ -359,12 +358,9 @@ impl Shard {
         if newer && (returns || !event.clamped) {
             alert.register = register;
         }
+        let lapsed = returns && lease_end <= now;
         if returns {
-            alert.until = lease_end;
-            self.alerts.set_state(slot, AlertState::Firing);
-            self.turned(now, slot);
-            self.mark_alert(slot, Dirty::Whole);
-            self.schedule_alert(slot);
+            self.returns(now, slot, lease_end);
         } else {
             alert.until = alert.until.max(lease_end);
         }
@@ -372,8 +368,11 @@ impl Shard {
             self.restate(batch, event, slot);
         }
         self.mark_alert(slot, Dirty::Counters);
-        let sighting = Sighting { now, event, slot, changed };
+        let sighting = Sighting { now, event, slot, changed, lapsed };
         let verdict = self.consider(&sighting, returns || changed);
+        if lapsed {
+            self.clear_members(now, slot);
+        }
         match verdict.outcome {
             Outcome::Duplicate if changed => {
                 Verdict { outcome: Outcome::Updated, reason: Reason::AlertChanged, ..verdict }
@@ -382,6 +381,24 @@ impl Shard {
             Outcome::Recorded if !returns && !changed => Verdict::new(Outcome::Duplicate, Reason::Repeat),
             _ => verdict,
         }
+    }
+
+    /// An alert that had ended or gone stale fires again. Where its lease is over on arrival it is stale: what it counts
+    /// towards a rule's condition counts, and an open incident that has let go of it is left alone.
+    fn returns(&mut self, now: Timestamp, slot: u32, lease_end: Timestamp) {
+        let (lapsed, alert) = (lease_end <= now, &mut self.alerts.slots[slot]);
+        let was = alert.state;
+        alert.until = if lapsed { now } else { lease_end };
+        let state = if lapsed { AlertState::Stale } else { AlertState::Firing };
+        if was == state {
+            return;
+        }
+        self.alerts.set_state(slot, state);
+        if was == AlertState::Resolved {
+            self.turned(now, slot);
+        }
+        self.mark_alert(slot, Dirty::Whole);
+        self.schedule_alert(slot);
     }
 
     /// Lets rules see a firing alert, unless it is muted; `anew` where its rules must be looked for.
@@ -428,8 +445,13 @@ impl Shard {
         }
     }
 
-    /// A lease has lapsed, a rule no longer holds on to a stale alert, or a remembered alert may be forgotten.
+    /// An alert flaps no longer, a lease has lapsed, a rule no longer holds on to a stale alert, or a remembered alert may be forgotten.
     fn alert_due(&mut self, now: Timestamp, slot: u32) {
+        if let Some(stable) = self.stable_at(slot)
+            && self.lease_or_memory_end(slot).is_none_or(|end| stable <= end)
+        {
+            return self.calm(now, slot);
+        }
         let alert = &self.alerts.slots[slot];
         match alert.state {
             AlertState::Firing => self.clear(now, slot, AlertState::Stale),
@@ -448,7 +470,8 @@ impl Shard {
 
     /// The alert has ended or gone stale: its groups may be all clear.
     fn clear(&mut self, now: Timestamp, slot: u32, state: AlertState) {
-        if self.alerts.slots[slot].state == AlertState::Firing {
+        // A lease that lapses is nothing that the producer has said, so it is no change.
+        if state == AlertState::Resolved && self.alerts.slots[slot].state != AlertState::Resolved {
             self.turned(now, slot);
         }
         self.alerts.set_state(slot, state);
@@ -456,6 +479,12 @@ impl Shard {
         alert.until = now;
         self.mark_alert(slot, Dirty::Whole);
         self.schedule_alert(slot);
+        self.clear_members(now, slot);
+    }
+
+    /// Lets the alert's groups know that it no longer fires.
+    fn clear_members(&mut self, now: Timestamp, slot: u32) {
+        let state = self.alerts.slots[slot].state;
         // Collected first: where this resolves an incident and closes it, the membership ends.
         let groups: Targets = self.alerts.slots[slot].memberships.iter().map(|membership| membership.group).collect();
         for group in groups {
@@ -467,6 +496,7 @@ impl Shard {
 
     fn forget(&mut self, slot: u32) {
         while let Some(membership) = self.alerts.slots[slot].memberships.pop() {
+            self.groups.slots[membership.group].flapping -= u32::from(membership.flapping);
             self.drop_member(membership.group, membership.place);
         }
         if let Some(alert) = self.alerts.remove(slot) {
@@ -475,9 +505,14 @@ impl Shard {
         }
     }
 
-    /// The lease's end, or the time to forget the alert. None while an incident holds on to it: one that stays open for
-    /// stale alerts, or one whose list it is in, up to a bound.
+    /// What comes first: the alert flaps no longer, its lease ends, or it is forgotten.
     fn alert_deadline(&self, slot: u32) -> Option<Timestamp> {
+        self.stable_at(slot).into_iter().chain(self.lease_or_memory_end(slot)).min()
+    }
+
+    /// The lease's end, or the time to forget the alert. None while an incident holds on to it: one that stays open for
+    /// stale alerts or while the alert flaps, or one whose list it is in, up to a bound.
+    fn lease_or_memory_end(&self, slot: u32) -> Option<Timestamp> {
         let alert = &self.alerts.slots[slot];
         if alert.state == AlertState::Firing {
             return Some(alert.until);
@@ -489,9 +524,9 @@ impl Shard {
                 return Some(alert.until);
             }
             let members = self.groups.slots[membership.group].members.len();
-            held |= membership.firing || membership.linked && members <= LISTED_ALERTS_MAX;
+            held |= membership.firing || membership.flapping || membership.linked && members <= LISTED_ALERTS_MAX;
         }
-        (!held).then(|| alert.until.plus(self.config.retention()))
+        (!held).then(|| alert.until.plus(self.config.retention().max(self.turns_kept_for(slot))))
     }
 
     /// Schedules the alert's next deadline.

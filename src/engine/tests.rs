@@ -1,5 +1,7 @@
 //! What the scenarios cannot show of a shard: Kafka positions, counts, lists, bounds, the format of the journal.
 
+mod flow;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::alert::AlertState;
 use super::group::{Group, Incident, Phase};
-use super::incident::{AlertCounts, AlertDoc, Escalation, IncidentCounts, IncidentDoc, Targets};
+use super::incident::{AlertCounts, AlertDoc, Escalation, FlappingDoc, IncidentCounts, IncidentDoc, Targets};
 use super::memory::interner::Symbol;
+use super::relate::storm::StormState;
 use super::shard::Shard;
 use crate::identity::{IncidentId, alertmanager_fingerprint};
 use crate::rules::Level;
@@ -45,6 +46,8 @@ impl Shard {
             targets: Targets::default(),
             escalation: Escalation::default(),
             reasons: incident.reasons.clone(),
+            flapping: flapping(state, incident),
+            storm: state.storm.as_deref().map(StormState::doc),
         }
     }
 
@@ -56,6 +59,8 @@ impl Shard {
             id: incident.id,
             alerts: alert_counts(state, incident),
             events: state.events - state.events_before,
+            flapping: flapping(state, incident),
+            storm: state.storm.as_deref().map(StormState::doc),
         })
     }
 
@@ -110,6 +115,11 @@ fn alert_counts(state: &Group, incident: &Incident) -> AlertCounts {
     // While it is resolved, a member that fires again is not the incident's until the condition holds again.
     let firing = if state.phase == Phase::Live { u64::from(state.firing).min(incident.total) } else { 0 };
     AlertCounts { firing, resolved: incident.total - firing, total: incident.total }
+}
+
+fn flapping(state: &Group, incident: &Incident) -> Option<FlappingDoc> {
+    let flapping = incident.flapping?;
+    Some(FlappingDoc { alerts: state.flapping, changes: flapping.changes, since: flapping.since })
 }
 
 fn priority_reason(incident: &Incident) -> String {

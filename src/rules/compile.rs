@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::changes::ChangesConfig;
+use super::flow::{FlappingConfig, FlappingMemory, StormConfig};
 use super::heartbeat::{Heartbeat, HeartbeatConfig};
 use super::index::Index;
 use super::inhibition::{InhibitRuleConfig, Inhibitions};
@@ -91,6 +92,10 @@ pub struct Rule {
     pub impact: Level,
     /// Whether the service says how much it hurts.
     pub impact_from_service: bool,
+    /// When an alert flaps.
+    pub flapping: Option<FlappingConfig>,
+    /// When further incidents become children of one.
+    pub storm: Option<StormConfig>,
 }
 
 /// All rules, indexed.
@@ -101,6 +106,10 @@ pub struct RuleSet {
     /// `matrix[impact][urgency]`.
     pub matrix: Matrix,
     index: Index,
+    /// The scope labels.
+    pub scope: Vec<Arc<str>>,
+    /// What must be remembered of every alert.
+    pub flapping: FlappingMemory,
     /// What depends on what.
     pub topology: Topology,
     /// Which changes are suspected.
@@ -179,10 +188,13 @@ impl RuleSet {
     /// Indexes compiled rules.
     pub fn new(rules: Vec<Arc<Rule>>, matrix: Matrix) -> Self {
         let index = Index::new(&rules);
+        let flapping = FlappingMemory::of(rules.iter().map(|rule| &**rule));
         Self {
             rules,
             matrix,
             index,
+            scope: Vec::new(),
+            flapping,
             topology: Topology::default(),
             changes: ChangesConfig::default(),
             inhibitions: Inhibitions::default(),
@@ -244,6 +256,7 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
         Some(Arc::new(rule))
     });
     let mut set = RuleSet::new(compiled.collect(), matrix);
+    set.scope = scope.iter().map(|label| label.as_str().into()).collect();
     let (topology, wrong) = Topology::compile(&Catalogue {
         services: definition.services,
         listed: definition.listed_services,
@@ -313,6 +326,8 @@ fn compile_rule(config: &RuleConfig, sinks: &[String], matchers: Vec<Matcher>) -
             ImpactConfig::Medium | ImpactConfig::FromService => Level::Medium,
         },
         impact_from_service: config.incident.impact == ImpactConfig::FromService,
+        flapping: config.flapping,
+        storm: config.storm,
     })
 }
 

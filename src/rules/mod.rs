@@ -7,6 +7,7 @@
 mod changes;
 mod compile;
 mod default;
+mod flow;
 mod heartbeat;
 mod index;
 mod inhibition;
@@ -19,6 +20,7 @@ mod validate;
 pub use changes::ChangesConfig;
 pub use compile::{Definition, OpenWhen, Rule, RuleSet, Subject, compile};
 pub use default::default_rules;
+pub use flow::{FlappingConfig, FlappingMemory, StormConfig};
 pub use heartbeat::{Heartbeat, HeartbeatConfig};
 pub use inhibition::{InhibitRuleConfig, Inhibitions};
 pub use maintenance::{MaintenanceConfig, MaintenanceWindow};
@@ -151,10 +153,12 @@ pub struct RuleConfig {
     /// The sinks that are told. Default: every sink.
     #[serde(default)]
     pub notify: Option<Vec<String>>,
-    /// Storm mode; not yet supported.
+    /// An alert that keeps changing holds its incident open. Default: none; `{}` for its defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
-    pub storm: Option<serde_json::Value>,
+    pub flapping: Option<FlappingConfig>,
+    /// Beyond so many openings, further incidents become children of one. Default: none; `{}` for its defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storm: Option<StormConfig>,
     /// What the incident says.
     #[serde(default)]
     pub incident: IncidentConfig,

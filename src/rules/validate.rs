@@ -91,6 +91,9 @@ pub(super) fn check_rule(
     check.open_when(config);
     check.times(config);
     check.notify(config, sinks);
+    for (field, wrong) in super::flow::problems(config) {
+        check.error(field, wrong);
+    }
     if let Some(title) = &config.incident.title
         && let Err(wrong) = titles.add(&config.name, title, &config.group_by)
     {
@@ -134,9 +137,6 @@ impl Check {
     fn unsupported(&mut self, config: &RuleConfig) {
         if config.mode == Mode::Shadow {
             self.error("mode", "shadow rules are not yet supported; leave the rule out, or make it active");
-        }
-        if config.storm.is_some() {
-            self.error("storm", "storm is not yet supported; leave it out");
         }
     }
 
@@ -293,12 +293,11 @@ mod tests {
     fn every_problem_of_a_rule_is_reported_with_its_path() {
         let rules = "[{name: Bad_Name, match: ['a=\"b', 'severity=crit'], group_by: [a, a, ''], window: 0s, \
                      open_when: {alerts: 0, events: 2}, wait: 25h, notify: [opps, ops, ops], mode: shadow, \
-                     storm: {opens: 1}, incident: {title: '{{ x }}'}}]";
+                     storm: {opens: 0}, incident: {title: '{{ x }}'}}]";
         let found = problems(rules, &[]);
         let expected = [
             "rules[0].name: a name has up to 63 of a-z, 0-9 and -, not first -, so it cannot be \"Bad_Name\"",
             "rules[0].mode: shadow rules are not yet supported; leave the rule out, or make it active",
-            "rules[0].storm: storm is not yet supported; leave it out",
             "rules[0].match[0]: at character 3 of the matcher: the quote is not closed",
             "rules[0].match[1]: severity is one of critical, error, warning, info, not \"crit\", did you mean \"critical\"?",
             "rules[0].group_by[1]: the label \"a\" is named twice",
@@ -309,6 +308,7 @@ mod tests {
             "rules[0].wait: wait is at most 24h, not 1d1h",
             "rules[0].notify[0]: unknown sink \"opps\", did you mean \"ops\"?",
             "rules[0].notify[2]: the sink \"ops\" is named twice",
+            "rules[0].storm.opens: a count of 1 to 10000, not 0",
             "rules[0].incident.title: unknown variable \"x\" (there are labels, annotations, key, severity, source, summary, rule)",
         ];
         assert_eq!(found, expected);

@@ -144,10 +144,12 @@ impl ReadModel {
 
     fn recount(&self, counts: &IncidentCounts) {
         let Some(mut entry) = self.incidents.get_mut(&counts.id) else { return };
-        if entry.alerts != counts.alerts || entry.events != counts.events {
+        let known = (entry.alerts, entry.events, entry.flapping, entry.storm);
+        if known != (counts.alerts, counts.events, counts.flapping, counts.storm) {
             let doc = Arc::make_mut(&mut entry);
             doc.alerts = counts.alerts;
             doc.events = counts.events;
+            (doc.flapping, doc.storm) = (counts.flapping, counts.storm);
         }
     }
 
@@ -226,6 +228,8 @@ mod tests {
             targets: Targets::default(),
             escalation: Escalation::default(),
             reasons: Vec::new(),
+            flapping: None,
+            storm: None,
         })
     }
 
@@ -238,7 +242,10 @@ mod tests {
         let model = ReadModel::default();
         let before = open(1, 10);
         let alerts = AlertCounts { firing: 2, resolved: 1, total: 3 };
-        model.apply(std::slice::from_ref(&before), &[IncidentCounts { id: before.id, alerts, events: 40 }]);
+        model.apply(
+            std::slice::from_ref(&before),
+            &[IncidentCounts { id: before.id, alerts, events: 40, flapping: None, storm: None }],
+        );
         let after = model.get(before.id).unwrap();
         assert_eq!(*after, IncidentDoc { alerts, events: 40, ..(*before).clone() });
         assert_eq!(before.events, 0, "a document that was handed out does not change");

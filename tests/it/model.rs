@@ -14,7 +14,9 @@ use incidentd::engine::incident::IncidentStatus;
 use incidentd::engine::{EngineConfig, Shard};
 use incidentd::event::{Batch, Timestamp};
 use incidentd::normalise::NormaliseConfig;
-use incidentd::rules::{Definition, DistinctConfig, OnStale, OpenWhenConfig, RuleConfig, RuleSet, compile};
+use incidentd::rules::{
+    Definition, DistinctConfig, FlappingConfig, OnStale, OpenWhenConfig, RuleConfig, RuleSet, StormConfig, compile,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -136,6 +138,20 @@ fn rule() -> impl Strategy<Value = RuleConfig> {
 fn rules() -> impl Strategy<Value = Vec<RuleConfig>> {
     vec(rule(), 1..4).prop_map(|mut rules| {
         rules.iter_mut().enumerate().for_each(|(place, rule)| rule.name = format!("r{place}"));
+        rules
+    })
+}
+
+/// The same, and some of them know flapping and storms, of which the reference knows nothing.
+fn rules_that_calm() -> impl Strategy<Value = Vec<RuleConfig>> {
+    let flapping = (2u32..4, seconds(&[5, 60]), seconds(&[5, 30]));
+    let flapping = flapping.prop_map(|(changes, within, stable)| FlappingConfig { changes, within, stable });
+    let storm = (1u32..4, seconds(&[1, 10, 30])).prop_map(|(opens, per)| StormConfig { opens, per });
+    (rules(), vec((prop::option::of(flapping), prop::option::of(storm)), 3)).prop_map(|(mut rules, calm)| {
+        rules
+            .iter_mut()
+            .zip(calm)
+            .for_each(|(rule, (flapping, storm))| (rule.flapping, rule.storm) = (flapping, storm));
         rules
     })
 }

@@ -257,6 +257,7 @@ impl Shard {
                 membership.place = group.members.len() as u32;
                 group.members.push(*slot);
                 group.firing += u32::from(membership.firing);
+                group.flapping += u32::from(membership.flapping);
                 true
             });
         }
@@ -266,6 +267,7 @@ impl Shard {
                 self.incidents.insert(incident.id, *slot);
             }
         }
+        self.count_children();
         self.groups.finish_restore();
         let report = self.rebind();
         self.timers.clear();
@@ -287,11 +289,13 @@ impl Shard {
     /// incidents stay, and follow the new rule of the same name where its `group_by` is the same, also when that comes
     /// back after it was gone.
     pub fn reload(&mut self, rules: Arc<RuleSet>, config: super::EngineConfig) -> ReloadReport {
-        let retention = self.config.retention();
+        let remembered = |shard: &Self| (shard.config.retention(), shard.rules.flapping.within);
+        let before = remembered(self);
         self.rules = rules;
         self.config = config;
         let report = self.rebind();
-        if self.config.retention() < retention {
+        let after = remembered(self);
+        if after.0 < before.0 || after.1 < before.1 {
             let alerts: Vec<u32> = self.alerts.slots.slots().map(|(slot, _)| slot).collect();
             alerts.into_iter().for_each(|slot| self.schedule_alert(slot));
         }
@@ -309,7 +313,12 @@ impl Shard {
             let place = places.get(&group.rule_name).copied();
             let rule = place.map(|place| self.rules.rules[place as usize].clone());
             let names = group.key.iter().map(|(name, _)| self.names.text(*name));
-            let same_key = rule.as_ref().is_some_and(|rule| names.eq(rule.group_by.iter().map(|name| &**name)));
+            // The group of a storm is one of the scope.
+            let wanted = |rule: &Rule| {
+                let group_by = if group.storm.is_some() { &self.rules.scope } else { &rule.group_by };
+                names.eq(group_by.iter().map(|name| &**name))
+            };
+            let same_key = rule.as_deref().is_some_and(wanted);
             let same = same_key && rule.as_ref().is_some_and(|rule| rule.correlation == group.correlation);
             let has_incident = group.incident.is_some();
             // A rule that comes back finds its incident again, so that no second one opens beside it.
@@ -333,6 +342,7 @@ impl Shard {
                 }
             }
         }
+        self.keep_storms();
         report
     }
 

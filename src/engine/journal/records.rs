@@ -7,11 +7,12 @@ use smallvec::SmallVec;
 
 use super::codec::{Fault, Reader, Writer};
 use crate::engine::alert::{Alert, AlertState, Dirty, Membership, Register, Texts};
-use crate::engine::flapping::Turns;
-use crate::engine::group::{Gathered, Group, Incident, Opening, Phase, Policy, RETIRED};
+use crate::engine::flapping::{Flapping, Turns, read_flapping, write_flapping};
+use crate::engine::group::{Gathered, Group, Incident, Opening, Phase, Policy, RETIRED, Turn};
 use crate::engine::incident::{IncidentLink, IncidentStatus};
 use crate::engine::memory::interner::{Interner, Symbol};
 use crate::engine::relate::Relations;
+use crate::engine::relate::storm::StormState;
 use crate::engine::window::{Entry, Span};
 use crate::event::{Severity, Status, Timestamp};
 use crate::identity::{Fingerprint, IncidentId};
@@ -126,7 +127,8 @@ pub(super) fn write_alert(writer: &mut Writer, names: &Interner, slot: u32, aler
     writer.number(alert.memberships.len() as u64);
     for membership in &alert.memberships {
         writer.number(u64::from(membership.group));
-        writer.byte(u8::from(membership.firing) | u8::from(membership.linked) << 1);
+        let Membership { firing, linked, flapping, .. } = *membership;
+        writer.byte(u8::from(firing) | u8::from(linked) << 1 | u8::from(flapping) << 2);
     }
     alert.turns.write(writer);
 }
@@ -161,7 +163,8 @@ pub(super) fn read_alert(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
     alert.texts.summary = read_maybe_text(reader)?.map(|text| names.intern(text));
     for _ in 0..reader.count()? {
         let (group, flags) = (reader.small()?, reader.byte()?);
-        alert.memberships.push(Membership { group, place: 0, firing: flags & 1 != 0, linked: flags & 2 != 0 });
+        let [firing, linked, flapping] = [1, 2, 4].map(|flag| flags & flag != 0);
+        alert.memberships.push(Membership { group, place: 0, firing, linked, flapping });
     }
     alert.turns = Turns::read(reader)?;
     Ok((slot, alert))
@@ -211,14 +214,30 @@ fn read_incident_counters(reader: &mut Reader<'_>, incident: Option<&mut Inciden
     Ok(())
 }
 
-fn write_gathered(writer: &mut Writer, Gathered { linked, changed, cleared, due }: Gathered) {
-    [linked, changed, cleared].into_iter().for_each(|count| writer.number(u64::from(count)));
+fn write_gathered(writer: &mut Writer, gathered: Gathered) {
+    let Gathered { linked, changed, cleared, .. } = gathered;
+    let Gathered { children, children_changed, children_resolved, children_released, turn, due, .. } = gathered;
+    let counts = [linked, changed, cleared, children, children_changed, children_resolved, children_released];
+    counts.into_iter().for_each(|count| writer.number(u64::from(count)));
+    writer.byte(turn.map_or(u8::MAX, |turn| turn as u8));
     writer.maybe_time(due);
 }
 
 fn read_gathered(reader: &mut Reader<'_>) -> Result<Gathered, Fault> {
-    let (linked, changed, cleared) = (reader.small()?, reader.small()?, reader.small()?);
-    Ok(Gathered { linked, changed, cleared, due: reader.maybe_time()? })
+    let mut gathered = Gathered {
+        linked: reader.small()?,
+        changed: reader.small()?,
+        cleared: reader.small()?,
+        children: reader.small()?,
+        children_changed: reader.small()?,
+        children_resolved: reader.small()?,
+        children_released: reader.small()?,
+        ..Gathered::default()
+    };
+    let turn = reader.byte()?;
+    gathered.turn = Turn::ALL.into_iter().find(|known| *known as u8 == turn);
+    gathered.due = reader.maybe_time()?;
+    Ok(gathered)
 }
 
 pub(super) fn write_group(writer: &mut Writer, names: &Interner, slot: u32, group: &Group) {
@@ -250,6 +269,7 @@ pub(super) fn write_group(writer: &mut Writer, names: &Interner, slot: u32, grou
         writer.fixed(entry.item);
         writer.wide(entry.event);
     }
+    StormState::write(group.storm.as_deref(), writer);
     writer.byte(u8::from(group.incident.is_some()));
     if let Some(incident) = group.incident.as_deref() {
         write_incident(writer, incident);
@@ -280,6 +300,7 @@ pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
             return Err(reader.fault("entries out of order"));
         }
     }
+    let storm = StormState::read(reader)?;
     let incident = if reader.flag()? { Some(Box::new(read_incident(reader)?)) } else { None };
     let phase = match (&incident, waiting) {
         (Some(incident), _) if incident.status.is_live() => Phase::Live,
@@ -298,6 +319,8 @@ pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
         opening,
         members: Vec::new(),
         firing: 0,
+        flapping: 0,
+        storm,
         events: events_before + events_since,
         events_before,
         last_activity,
@@ -340,9 +363,11 @@ pub(super) fn write_incident(writer: &mut Writer, incident: &Incident) {
         writer.number(duration.as_millis() as u64);
     }
     writer.byte(u8::from(policy.on_stale == OnStale::Hold));
+    write_flapping(writer, policy.flapping);
     writer.number(policy.notify.len() as u64);
     policy.notify.iter().for_each(|sink| writer.text(sink));
     incident.relations.write(writer);
+    Flapping::write(incident.flapping, writer);
 }
 
 pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> {
@@ -369,6 +394,7 @@ pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> 
     let links = (0..links).map(|_| read_link(reader)).collect::<Result<_, Fault>>()?;
     let policy = read_policy(reader)?;
     let relations = Relations::read(reader)?;
+    let flapping = Flapping::read(reader)?;
     Ok(Incident {
         id,
         status,
@@ -392,6 +418,7 @@ pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> 
         links,
         policy,
         relations,
+        flapping,
     })
 }
 
@@ -404,7 +431,8 @@ pub(super) fn read_policy(reader: &mut Reader<'_>) -> Result<Policy, Fault> {
     let mut duration = || -> Result<Duration, Fault> { Ok(Duration::from_millis(reader.number()?)) };
     let (resolve_after, reopen_within, update_interval) = (duration()?, duration()?, duration()?);
     let on_stale = if reader.flag()? { OnStale::Hold } else { OnStale::Clear };
+    let flapping = read_flapping(reader)?;
     let sinks = reader.count()?;
     let notify = (0..sinks).map(|_| Ok(Arc::from(reader.text()?))).collect::<Result<_, Fault>>()?;
-    Ok(Policy { resolve_after, reopen_within, update_interval, on_stale, notify })
+    Ok(Policy { resolve_after, reopen_within, update_interval, on_stale, flapping, notify })
 }

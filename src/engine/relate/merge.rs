@@ -20,11 +20,13 @@ impl Shard {
     /// Takes a part out of an incident again, and keeps it apart.
     pub(in crate::engine) fn split(
         &mut self,
-        _now: Timestamp,
-        _by: &str,
-        _incident: IncidentId,
-        _part: IncidentId,
+        now: Timestamp,
+        by: &str,
+        incident: IncidentId,
+        part: IncidentId,
     ) -> Result<Done, Refusal> {
-        Err(Refusal::Unknown)
+        let group = |id| self.incidents.get(&id).copied().ok_or(Refusal::Unknown);
+        let (storm, child) = (group(incident)?, group(part)?);
+        self.release_child(now, by, storm, child)
     }
 }

@@ -4,6 +4,7 @@
 
 pub(super) mod changes;
 pub(super) mod merge;
+mod openings;
 pub(super) mod storm;
 pub(super) mod topology;
 pub(super) mod union;
@@ -11,6 +12,7 @@ pub(super) mod union;
 use super::decision::Verdict;
 use super::journal::{Fault, Reader, Writer};
 use super::shard::Shard;
+use crate::delivery::Action;
 use crate::event::{Batch, Event, Timestamp};
 use crate::identity::IncidentId;
 
@@ -19,16 +21,31 @@ use crate::identity::IncidentId;
 pub(super) struct Relations {
     /// The incident that this one is a part of, as in a storm. Sinks are told of that one instead.
     pub(super) parent: Option<IncidentId>,
+    /// Whether it holds its parent open: it is open itself.
+    pub(super) holds: bool,
+    /// Whether any sink was told of it.
+    pub(super) told: bool,
+    /// Whether an operator has taken it out of a storm: it becomes part of none any more.
+    pub(super) apart: bool,
 }
 
 impl Relations {
     pub(super) fn write(&self, writer: &mut Writer) {
-        writer.byte(u8::from(self.parent.is_some()));
+        let flags = [self.parent.is_some(), self.holds, self.told, self.apart];
+        writer.byte(flags.iter().enumerate().map(|(bit, flag)| u8::from(*flag) << bit).sum());
         self.parent.into_iter().for_each(|parent| writer.fixed(parent.0));
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
-        Ok(Self { parent: if reader.flag()? { Some(IncidentId(reader.fixed()?)) } else { None } })
+        let flags = reader.byte()?;
+        let [has_parent, holds, told, apart] = [1, 2, 4, 8].map(|flag| flags & flag != 0);
+        let parent = if has_parent { Some(IncidentId(reader.fixed()?)) } else { None };
+        Ok(Self { parent, holds, told, apart })
+    }
+
+    /// Whether sinks are told of the parent instead. Where they know the incident, its end is never kept from them.
+    pub(super) fn mutes(&self, action: Action) -> bool {
+        self.parent.is_some() && !(self.told && matches!(action, Action::Resolved | Action::Closed))
     }
 }
 
@@ -41,6 +58,7 @@ impl Shard {
 
     /// An incident is closed and about to be forgotten.
     pub(super) fn unrelate(&mut self, now: Timestamp, group: u32) {
+        self.child_resolved(now, group);
         self.unrelate_topology(now, group);
     }
 

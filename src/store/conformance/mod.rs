@@ -85,5 +85,7 @@ pub(super) fn doc(id: u64, rule: &str, opened_at: Timestamp) -> IncidentDoc {
         targets: Targets::default(),
         escalation: Escalation::default(),
         reasons: vec!["condition_met".to_owned()],
+        flapping: None,
+        storm: None,
     }
 }

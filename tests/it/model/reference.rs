@@ -122,7 +122,7 @@ impl Reference {
             let (state, until) = if sent.firing { (State::Firing, lease_end) } else { (State::Resolved, now) };
             self.alerts.push(Alert { name: sent.name, state, last: word, last_seen: sent.at, until });
             return if sent.firing {
-                self.fires(now, sent, lease_end <= now)
+                self.fires(now, sent, lease_end <= now, false)
             };
         };
         let newer = word > alert.last;
@@ -132,16 +132,21 @@ impl Reference {
         }
         alert.last = alert.last.max(word);
         if sent.firing {
+            // Over on arrival: it counts, and brings nothing back to an incident that has let go of it.
+            let only_counts = alert.state != State::Firing && lease_end <= now;
             alert.until = if alert.state == State::Firing { alert.until.max(lease_end) } else { lease_end };
             alert.state = State::Firing;
             let lapsed = alert.until <= now;
-            self.fires(now, sent, lapsed);
+            self.fires(now, sent, lapsed, only_counts);
+            if only_counts {
+                self.clears(now, sent.name, State::Stale);
+            }
         } else if newer && alert.state != State::Resolved {
             self.clears(now, sent.name, State::Resolved);
         }
     }
 
-    fn fires(&mut self, now: Timestamp, sent: &Sent, lapsed: bool) {
+    fn fires(&mut self, now: Timestamp, sent: &Sent, lapsed: bool, only_counts: bool) {
         for rule in 0..self.rules.len() {
             if !self.rules[rule].matchers.is_empty() && sent.name.host == 0 {
                 // The only matcher in use is host!="h0".
@@ -168,11 +173,11 @@ impl Reference {
                 self.groups.push(group);
                 self.groups.len() - 1
             });
-            self.observe(now, sent, lapsed, at);
+            self.observe(now, sent, (lapsed, only_counts), at);
         }
     }
 
-    fn observe(&mut self, now: Timestamp, sent: &Sent, lapsed: bool, at: usize) {
+    fn observe(&mut self, now: Timestamp, sent: &Sent, (lapsed, only_counts): (bool, bool), at: usize) {
         let group = &mut self.groups[at];
         let rule = &self.rules[group.rule];
         group.last_activity = now;
@@ -184,10 +189,12 @@ impl Reference {
             group.members.len() - 1
         });
         let member = &mut group.members[place];
-        let was_firing = std::mem::replace(&mut member.firing, true);
+        let live = matches!(group.phase, Phase::Live { .. });
+        let left_alone = only_counts && live && rule.on_stale == OnStale::Clear;
+        let was_firing = left_alone || std::mem::replace(&mut member.firing, true);
         match &mut group.phase {
             Phase::Live { clear_since } => {
-                *clear_since = None;
+                *clear_since = clear_since.filter(|_| left_alone);
                 let new = !std::mem::replace(&mut member.linked, true);
                 group.total += u64::from(new);
                 if new || !was_firing {

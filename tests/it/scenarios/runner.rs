@@ -85,6 +85,8 @@ struct Step {
     verdicts: Option<Vec<String>>,
     #[serde(default)]
     decisions: Vec<String>,
+    /// Those of them that sinks are told of, as `action #incident`. Not looked at where there is none.
+    told: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -160,6 +162,7 @@ struct Happened {
     answers: Vec<String>,
     verdicts: Vec<String>,
     decisions: Vec<String>,
+    told: Vec<String>,
 }
 
 /// Reads the scenarios of a file: one in each YAML document.
@@ -180,18 +183,21 @@ impl Scenario {
         for (number, (step, happened)) in self.steps.iter().zip(&outcome.steps).enumerate() {
             let verdicts = step.verdicts.as_ref().is_none_or(|expected| *expected == happened.verdicts);
             let answers = step.answers.as_ref().is_none_or(|expected| *expected == happened.answers);
-            if !verdicts || !answers || step.decisions != happened.decisions {
-                let Happened { answers, verdicts, decisions } = happened;
+            let as_told = step.told.as_ref().is_none_or(|expected| *expected == happened.told);
+            if !verdicts || !answers || !as_told || step.decisions != happened.decisions {
+                let Happened { answers, verdicts, decisions, told } = happened;
                 let at = step.at.map(|at| duration::format(at.0)).unwrap_or_default();
                 return Err(format!(
-                    "step {} (at {at}) expected\n{}{}{}but there came\n{}{}{}",
+                    "step {} (at {at}) expected\n{}{}{}{}but there came\n{}{}{}{}",
                     number + 1,
                     list("answers", step.answers.as_ref().unwrap_or(answers)),
                     list("verdicts", step.verdicts.as_ref().unwrap_or(verdicts)),
                     list("decisions", &step.decisions),
+                    list("told", step.told.as_ref().unwrap_or(told)),
                     list("answers", answers),
                     list("verdicts", verdicts),
                     list("decisions", decisions),
+                    list("told", told),
                 ));
             }
         }
@@ -291,7 +297,9 @@ impl Run {
         self.journal.extend(Some(changes.journal).filter(|entry| !entry.is_empty()));
         let decisions: Vec<String> = changes.decisions.iter().map(|decision| self.decision(decision)).collect();
         let verdicts = verdicts.into_iter().map(|verdict| self.verdict(verdict)).collect();
-        self.outcome.steps.push(Happened { answers, verdicts, decisions });
+        let told = changes.decisions.iter().filter(|decision| !decision.notify.is_empty());
+        let told = told.map(|told| format!("{} #{}", told.action.as_str(), self.number(told.incident.id))).collect();
+        self.outcome.steps.push(Happened { answers, verdicts, decisions, told });
         match self.mode {
             Mode::JournalEveryStep => self.restart(false),
             Mode::SnapshotEveryStep => self.restart(true),
