@@ -83,8 +83,8 @@ impl Shard {
         state.span.clear();
         self.link_members(group);
         let have = self.groups.slots[group].members.len();
-        let detail = format!("{reason}; {have} {}", if have == 1 { "alert" } else { "alerts" });
-        self.join_storm(now, group, storm);
+        let mut detail = format!("{reason}; {have} {}", if have == 1 { "alert" } else { "alerts" });
+        detail.push_str(self.join_storm(now, group, storm));
         self.emit(now, group, Action::Opened, reason, detail);
         self.judge_members(now, group);
         self.relate(now, group);
@@ -463,8 +463,8 @@ impl Shard {
         state.span.clear();
         let linked = self.link_members(group);
         self.raise(group, self.gravest(group));
-        let detail = format!("came back: {linked} {} linked anew", if linked == 1 { "alert" } else { "alerts" });
-        self.join_storm(now, group, storm);
+        let mut detail = format!("came back: {linked} {} linked anew", if linked == 1 { "alert" } else { "alerts" });
+        detail.push_str(self.join_storm(now, group, storm));
         self.emit(now, group, Action::Reopened, Reason::Recurrence, detail);
         self.judge_members(now, group);
         self.relate(now, group);

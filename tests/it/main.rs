@@ -6,6 +6,7 @@ mod command_line;
 mod daemon;
 mod deliveries;
 mod doors;
+mod flow;
 mod formats;
 mod harness;
 mod kafka;

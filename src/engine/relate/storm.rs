@@ -19,7 +19,7 @@ use crate::engine::journal::{Fault, Reader, Writer};
 use crate::engine::memory::interner::Symbol;
 use crate::engine::shard::Shard;
 use crate::event::{Severity, Timestamp, duration};
-use crate::identity::domain;
+use crate::identity::{IncidentId, domain};
 use crate::rules::{Rule, StormConfig};
 
 /// Children that are linked; further ones are only counted.
@@ -141,33 +141,40 @@ impl Shard {
         storm
     }
 
-    /// Makes an incident that opens or comes back a child of the storm; one that comes back to none is told again.
-    pub(in crate::engine) fn join_storm(&mut self, now: Timestamp, group: u32, storm: Option<u32>) {
+    /// Makes an incident that opens or comes back a child of the storm; one that comes back to none is told again. Gives
+    /// what its timeline is to say of that.
+    pub(in crate::engine) fn join_storm(&mut self, now: Timestamp, group: u32, storm: Option<u32>) -> &'static str {
         let storm = storm.and_then(|storm| Some((storm, self.groups.slots[storm].incident.as_deref()?.id)));
-        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
-        let returns = storm.is_some() && incident.relations.parent == storm.map(|(_, id)| id);
-        if !returns && incident.relations.parent.take().is_some() {
+        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return "" };
+        let known = storm.is_some() && incident.relations.parent == storm.map(|(_, id)| id);
+        if !known && incident.relations.parent.take().is_some() {
             incident.links.retain(|link| link.kind != "parent");
         }
-        let Some((storm, id)) = storm else { return };
+        let Some((storm, id)) = storm else { return "" };
         let child = incident.id;
         incident.relations.holds = true;
-        if !returns {
+        if !known {
             incident.relations.parent = Some(id);
             incident.links.push(link("parent", id.to_string()));
         }
+        self.add_child(storm, (!known).then_some(child));
+        self.tell_of_child(now, group, storm);
+        "; part of a storm, which is told instead"
+    }
+
+    /// A child opens, or one that is known comes back.
+    fn add_child(&mut self, storm: u32, new: Option<IncidentId>) {
         let Some(state) = self.groups.slots[storm].storm.as_deref_mut() else { return };
         state.open += 1;
-        state.children += u64::from(!returns);
+        state.children += u64::from(new.is_some());
         let Some(incident) = self.groups.slots[storm].incident.as_deref_mut() else { return };
         incident.clear_since = None;
-        if !returns && incident.links.len() < LINKED_CHILDREN_MAX {
+        incident.gathered.children += 1;
+        if let Some(child) = new.filter(|_| incident.links.len() < LINKED_CHILDREN_MAX) {
             incident.links.push(link("child", child.to_string()));
         }
-        incident.gathered.children += 1;
         self.retitle(storm);
         self.mark_group(storm, Dirty::Whole);
-        self.tell_of_child(now, group, storm);
     }
 
     /// The storm opens, comes back, or has one child more.
