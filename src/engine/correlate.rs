@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::alert::{Alert, Dirty, Membership};
+use super::alert::{Alert, Dirty, Membership, OWN};
 use super::decision::{Outcome, Reason, Verdict};
 use super::group::{Group, Opening, Phase, RETIRED, Targets};
 use super::memory::interner::{Interner, Symbol};
@@ -82,9 +82,11 @@ impl Shard {
         self.rules.matching(&AlertSubject { alert: &self.alerts.slots[slot], names: &self.names }, &mut found);
         let mut best = Verdict::new(Outcome::Recorded, Reason::NoRule);
         let mut targets = Targets::new();
+        self.unions.forget_ways();
         let mut epoch = self.epoch;
         for rule in &found {
             match self.group_for(now, slot, *rule) {
+                Ok(group) if targets.contains(&group) => self.unions.forget_way(group),
                 Ok(group) => targets.push(group),
                 Err(reason) => {
                     if reason == Reason::LimitReached {
@@ -96,10 +98,12 @@ impl Shard {
                 }
             }
         }
+        self.let_go_of_values(slot, &found);
         self.found_rules = found;
         targets.extend(
             self.groups_of(slot, |_| true).into_iter().filter(|group| self.groups.slots[*group].rule == RETIRED),
         );
+        self.follow_merges(&mut targets);
         self.leave_others(now, slot, &targets);
         for group in targets {
             best = better(best, self.observe(sighting, group));
@@ -135,6 +139,9 @@ impl Shard {
     /// The group that a rule puts the alert into, made if it is not there.
     fn group_for(&mut self, now: Timestamp, slot: u32, rule_place: u32) -> Result<u32, Reason> {
         let rule = self.rules.rules[rule_place as usize].clone();
+        if rule.union.is_some() {
+            return self.union_group(now, slot, rule_place);
+        }
         let texts = &self.alerts.slots[slot].texts;
         let values = rule.group_by.iter().map(|name| texts.value(&self.names, name));
         let values: SmallVec<[Option<Symbol>; 4]> = values.collect();
@@ -143,7 +150,7 @@ impl Shard {
         }
         let key_hash = self.key_hash(&rule, &values);
         if let Some(group) = self.groups.find(key_hash) {
-            return Ok(group);
+            return Ok(self.way_into(group));
         }
         if self.groups.slots.len() >= self.config.max_groups {
             return Err(Reason::LimitReached);
@@ -151,12 +158,25 @@ impl Shard {
         let names = &mut self.names;
         let key = rule.group_by.iter().zip(values);
         let key = key.map(|(name, value)| (names.intern(name), value.map(|value| names.share(value)))).collect();
+        Ok(self.new_group(now, rule_place, key_hash, key))
+    }
+
+    /// An empty group of a rule.
+    pub(super) fn new_group(
+        &mut self,
+        now: Timestamp,
+        rule_place: u32,
+        key_hash: u128,
+        key: Box<[(Symbol, Option<Symbol>)]>,
+    ) -> u32 {
+        let rule = &self.rules.rules[rule_place as usize];
         let slot = self.groups.insert(Group {
             rule: rule_place,
             rule_name: rule.name.clone(),
             correlation: rule.correlation,
             key_hash,
             key,
+            union: rule.union.is_some(),
             phase: Phase::Gathering,
             span: Span::default(),
             opening: None,
@@ -172,7 +192,7 @@ impl Shard {
             touched: false,
         });
         self.mark_group(slot, Dirty::Whole);
-        Ok(slot)
+        slot
     }
 
     /// The identity of a rule's group; a missing label is not an empty one.
@@ -230,7 +250,8 @@ impl Shard {
         let was_firing = match alert.membership(group) {
             Some(membership) => std::mem::replace(&mut membership.firing, true),
             None => {
-                alert.memberships.push(Membership { group, place, firing: true, linked: false });
+                let origin = self.unions.way(group).unwrap_or(OWN);
+                alert.memberships.push(Membership { group, place, firing: true, linked: false, origin });
                 self.groups.slots[group].members.push(slot);
                 false
             }
@@ -275,7 +296,7 @@ impl Shard {
         let progress = self.count(sighting, group, &rule);
         let have = progress.have;
         if have >= need {
-            return self.condition_met(sighting, group, progress);
+            return self.condition_met(sighting.now, sighting.slot, group, progress);
         }
         self.schedule_group(group);
         // Only where events are counted does a repeat bring the rule nearer to its condition.
@@ -300,8 +321,7 @@ impl Shard {
     }
 
     /// The rule's condition holds: opens, brings back, or holds the opening back.
-    fn condition_met(&mut self, sighting: &Sighting<'_>, group: u32, progress: Progress) -> Verdict {
-        let now = sighting.now;
+    pub(super) fn condition_met(&mut self, now: Timestamp, slot: u32, group: u32, progress: Progress) -> Verdict {
         let Progress { have, first, since, .. } = progress;
         if self.groups.slots[group].phase == Phase::Resolved {
             return self.reopen(now, group, since);
@@ -309,7 +329,7 @@ impl Shard {
         let Some(rule) = self.rules.rules.get(self.groups.slots[group].rule as usize) else {
             return Verdict::new(Outcome::Recorded, Reason::NoRule);
         };
-        let opening = Opening { event: first.event, since, slot: sighting.slot };
+        let opening = Opening { event: first.event, since, slot };
         let need = need(rule);
         if rule.wait.is_zero() {
             return self.open(now, group, opening, Reason::ConditionMet { have, need });

@@ -90,7 +90,9 @@ impl Shard {
     }
 
     fn incident_id(&mut self, rule: &Rule, group: u32, event: u128) -> IncidentId {
-        let key = self.groups.slots[group].key_hash;
+        let state = &self.groups.slots[group];
+        // The name of a union's group depends on which alert came first.
+        let key = if state.union { 0 } else { state.key_hash };
         // The same event can open the same group's incident again once all memory of it is gone, such as an alert
         // that Prometheus repeats with its old start time after a long silence: it then takes the next free name.
         for round in 0_u64.. {
@@ -139,11 +141,11 @@ impl Shard {
             reasons: Vec::new(),
             links: self.links(slot),
             policy: policy(rule),
-            relations: Relations { parent: storm },
+            relations: Relations { parent: storm, ..Relations::default() },
         }
     }
 
-    fn gravest(&self, group: u32) -> Severity {
+    pub(super) fn gravest(&self, group: u32) -> Severity {
         let members = self.groups.slots[group].members.iter();
         members.map(|slot| self.alerts.slots[*slot].severity).max().unwrap_or_default()
     }
@@ -160,11 +162,13 @@ impl Shard {
             |pairs: &[(super::memory::interner::Symbol, super::memory::interner::Symbol)]| -> Vec<(&str, &str)> {
                 pairs.iter().map(|(name, value)| (names.text(*name), names.text(*value))).collect()
             };
-        let key: Vec<(&str, &str)> = self.groups.slots[group]
-            .key
-            .iter()
-            .map(|(name, value)| (names.text(*name), value.map_or("", |value| names.text(value))))
-            .collect();
+        let key: Vec<(&str, &str)> = match &rule.union {
+            Some(union) => self.union_values(union, slot),
+            None => {
+                let key = self.groups.slots[group].key.iter();
+                key.map(|(name, value)| (names.text(*name), value.map_or("", |value| names.text(value)))).collect()
+            }
+        };
         let context = TitleContext {
             labels: &pairs(&alert.texts.labels),
             annotations: &pairs(&alert.texts.annotations),
@@ -195,7 +199,7 @@ impl Shard {
     }
 
     /// Links every member that is not linked yet.
-    fn link_members(&mut self, group: u32) -> u32 {
+    pub(super) fn link_members(&mut self, group: u32) -> u32 {
         let mut linked = 0;
         for place in 0..self.groups.slots[group].members.len() {
             let slot = self.groups.slots[group].members[place];
@@ -241,7 +245,7 @@ impl Shard {
     }
 
     /// Takes the next sequence number and waits for what else belongs to the same delivery.
-    fn gather(&mut self, now: Timestamp, group: u32, severity: Severity) {
+    pub(super) fn gather(&mut self, now: Timestamp, group: u32, severity: Severity) {
         self.raise(group, severity);
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         incident.sequence += 1;
@@ -257,7 +261,7 @@ impl Shard {
     }
 
     /// An incident is as grave as the gravest of its alerts has been since it opened.
-    fn raise(&mut self, group: u32, severity: Severity) {
+    pub(super) fn raise(&mut self, group: u32, severity: Severity) {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         if severity > incident.severity {
             incident.severity = severity;
@@ -362,6 +366,7 @@ impl Shard {
     /// Drops a window without an incident.
     pub(super) fn expire(&mut self, group: u32) {
         self.dismiss(group, |_, _| false);
+        self.unions.group_gone(group);
         if let Some(state) = self.groups.remove(group) {
             state.release(&mut self.names);
             self.removed_groups.push(group);
@@ -432,6 +437,7 @@ impl Shard {
     fn close(&mut self, now: Timestamp, group: u32) {
         self.emit(now, group, Action::Closed, Reason::ReopenWindowPassed, "final".to_owned());
         self.unrelate(now, group);
+        self.forget_parts(group);
         let state = &mut self.groups.slots[group];
         state.phase = Phase::Gathering;
         state.events_before = state.events;
@@ -457,7 +463,7 @@ impl Shard {
     }
 
     /// Moves the incident by the table, takes the next sequence number and tells at once; what was gathered goes along.
-    fn emit(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, mut detail: String) {
+    pub(super) fn emit(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, mut detail: String) {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         let news = std::mem::take(&mut incident.gathered).news();
         if !news.is_empty() {
@@ -467,7 +473,11 @@ impl Shard {
         incident.version += 1;
         incident.updated_at = now;
         if action != Action::Opened {
-            incident.status = incident.status.after(action).unwrap_or(incident.status);
+            let next = match reason {
+                Reason::Merged | Reason::Split => incident.status.after_merge(action),
+                _ => incident.status.after(action),
+            };
+            incident.status = next.unwrap_or(incident.status);
         }
         if incident.reasons.len() >= REASONS_MAX {
             incident.reasons.remove(0);
@@ -492,7 +502,8 @@ impl Shard {
             _ => Vec::new(),
         };
         self.mark_group(group, Dirty::Whole);
-        self.decisions.push(Decision { action, reason, sequence, at: now, detail, incident, alerts, notify });
+        let by = self.by.clone();
+        self.decisions.push(Decision { action, reason, sequence, at: now, detail, incident, alerts, by, notify });
     }
 }
 

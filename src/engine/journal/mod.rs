@@ -267,6 +267,7 @@ impl Shard {
             }
         }
         self.groups.finish_restore();
+        self.unions.finish_restore();
         let report = self.rebind();
         self.timers.clear();
         (self.heartbeats_at, self.suppression_at) = (Timestamp::MAX, Timestamp::MAX);
@@ -308,8 +309,7 @@ impl Shard {
             let Some(group) = self.groups.slots.get(slot) else { continue };
             let place = places.get(&group.rule_name).copied();
             let rule = place.map(|place| self.rules.rules[place as usize].clone());
-            let names = group.key.iter().map(|(name, _)| self.names.text(*name));
-            let same_key = rule.as_ref().is_some_and(|rule| names.eq(rule.group_by.iter().map(|name| &**name)));
+            let same_key = rule.as_ref().is_some_and(|rule| self.groups_alike(group, rule));
             let same = same_key && rule.as_ref().is_some_and(|rule| rule.correlation == group.correlation);
             let has_incident = group.incident.is_some();
             // A rule that comes back finds its incident again, so that no second one opens beside it.
@@ -333,6 +333,7 @@ impl Shard {
                 }
             }
         }
+        self.unions.unlead_retired(&self.groups);
         report
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::codec::{Fault, Reader, Writer};
-use crate::engine::alert::{Alert, AlertState, Dirty, Membership, Register, Texts};
+use crate::engine::alert::{Alert, AlertState, Dirty, Membership, OWN, Register, Texts};
 use crate::engine::flapping::Turns;
 use crate::engine::group::{Gathered, Group, Incident, Opening, Phase, Policy, RETIRED};
 use crate::engine::incident::{IncidentLink, IncidentStatus};
@@ -126,7 +126,11 @@ pub(super) fn write_alert(writer: &mut Writer, names: &Interner, slot: u32, aler
     writer.number(alert.memberships.len() as u64);
     for membership in &alert.memberships {
         writer.number(u64::from(membership.group));
-        writer.byte(u8::from(membership.firing) | u8::from(membership.linked) << 1);
+        let via = membership.origin != OWN;
+        writer.byte(u8::from(membership.firing) | u8::from(membership.linked) << 1 | u8::from(via) << 2);
+        if via {
+            writer.number(u64::from(membership.origin));
+        }
     }
     alert.turns.write(writer);
 }
@@ -161,7 +165,9 @@ pub(super) fn read_alert(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
     alert.texts.summary = read_maybe_text(reader)?.map(|text| names.intern(text));
     for _ in 0..reader.count()? {
         let (group, flags) = (reader.small()?, reader.byte()?);
-        alert.memberships.push(Membership { group, place: 0, firing: flags & 1 != 0, linked: flags & 2 != 0 });
+        let origin = if flags & 4 != 0 { reader.small()? } else { OWN };
+        let (firing, linked) = (flags & 1 != 0, flags & 2 != 0);
+        alert.memberships.push(Membership { group, place: 0, firing, linked, origin });
     }
     alert.turns = Turns::read(reader)?;
     Ok((slot, alert))
@@ -224,7 +230,7 @@ fn read_gathered(reader: &mut Reader<'_>) -> Result<Gathered, Fault> {
 pub(super) fn write_group(writer: &mut Writer, names: &Interner, slot: u32, group: &Group) {
     writer.byte(GROUP);
     writer.number(u64::from(slot));
-    writer.byte(u8::from(group.rule == RETIRED));
+    writer.byte(u8::from(group.rule == RETIRED) | u8::from(group.union) << 1);
     writer.text(&group.rule_name);
     writer.fixed(group.correlation);
     writer.wide(group.key_hash);
@@ -258,7 +264,8 @@ pub(super) fn write_group(writer: &mut Writer, names: &Interner, slot: u32, grou
 
 pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Result<(u32, Group), Fault> {
     let slot = reader.slot()?;
-    let retired = reader.flag()?;
+    let flags = reader.byte()?;
+    let (retired, union) = (flags & 1 != 0, flags & 2 != 0);
     let rule_name = Arc::from(reader.text()?);
     let (correlation, key_hash) = (reader.fixed()?, reader.wide()?);
     let parts = reader.count()?;
@@ -283,6 +290,7 @@ pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
     let incident = if reader.flag()? { Some(Box::new(read_incident(reader)?)) } else { None };
     let phase = match (&incident, waiting) {
         (Some(incident), _) if incident.status.is_live() => Phase::Live,
+        (Some(incident), _) if incident.status == IncidentStatus::Closed => Phase::Merged,
         (Some(_), _) => Phase::Resolved,
         (None, Some(until)) => Phase::Waiting(until),
         (None, None) => Phase::Gathering,
@@ -293,6 +301,7 @@ pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
         correlation,
         key_hash,
         key,
+        union,
         phase,
         span,
         opening,

@@ -3,6 +3,7 @@
 //! Called when an incident opens, comes back, resolves or closes; each relation is a file of its own.
 
 pub(super) mod changes;
+mod component;
 pub(super) mod merge;
 pub(super) mod storm;
 pub(super) mod topology;
@@ -19,16 +20,29 @@ use crate::identity::IncidentId;
 pub(super) struct Relations {
     /// The incident that this one is a part of, as in a storm. Sinks are told of that one instead.
     pub(super) parent: Option<IncidentId>,
+    /// The incident that this one was merged into.
+    pub(super) merged_into: Option<IncidentId>,
+    /// Incidents that were merged into this one and can be split from it, in the order of the merges.
+    pub(super) parts: Vec<IncidentId>,
 }
 
 impl Relations {
     pub(super) fn write(&self, writer: &mut Writer) {
-        writer.byte(u8::from(self.parent.is_some()));
-        self.parent.into_iter().for_each(|parent| writer.fixed(parent.0));
+        for other in [self.parent, self.merged_into] {
+            writer.byte(u8::from(other.is_some()));
+            other.into_iter().for_each(|other| writer.fixed(other.0));
+        }
+        writer.number(self.parts.len() as u64);
+        self.parts.iter().for_each(|part| writer.fixed(part.0));
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
-        Ok(Self { parent: if reader.flag()? { Some(IncidentId(reader.fixed()?)) } else { None } })
+        let mut other =
+            || -> Result<_, Fault> { Ok(if reader.flag()? { Some(IncidentId(reader.fixed()?)) } else { None }) };
+        let (parent, merged_into) = (other()?, other()?);
+        let parts = reader.count()?;
+        let parts = (0..parts).map(|_| Ok(IncidentId(reader.fixed()?))).collect::<Result<_, Fault>>()?;
+        Ok(Self { parent, merged_into, parts })
     }
 }
 
