@@ -195,6 +195,24 @@ impl Shard {
         slot
     }
 
+    /// Whether the rule of a group with a key of its own puts the alert into that group.
+    pub(super) fn has_key_of(&mut self, slot: u32, group: u32) -> bool {
+        let state = &self.groups.slots[group];
+        let (place, wanted) = (state.rule, state.key_hash);
+        let Some(rule) = self.rules.rules.get(place as usize).cloned() else { return false };
+        let texts = &self.alerts.slots[slot].texts;
+        let values: SmallVec<[Option<Symbol>; 4]> =
+            rule.group_by.iter().map(|name| texts.value(&self.names, name)).collect();
+        let taken = rule.missing_label != MissingLabel::Skip || !values.contains(&None);
+        taken && self.key_hash(&rule, &values) == wanted
+    }
+
+    /// Whether the rule of a group matches the alert.
+    pub(super) fn is_matched(&self, slot: u32, group: u32) -> bool {
+        let rule = self.rules.rules.get(self.groups.slots[group].rule as usize);
+        rule.is_some_and(|rule| rule.matches(&AlertSubject { alert: &self.alerts.slots[slot], names: &self.names }))
+    }
+
     /// The identity of a rule's group; a missing label is not an empty one.
     fn key_hash(&mut self, rule: &Rule, values: &[Option<Symbol>]) -> u128 {
         self.hasher.reset(domain::GROUP).part(rule.name.as_bytes());
@@ -244,7 +262,7 @@ impl Shard {
     }
 
     /// Makes the alert a firing member of the group. Says whether it was one already.
-    fn join(&mut self, slot: u32, group: u32) -> bool {
+    pub(super) fn join(&mut self, slot: u32, group: u32) -> bool {
         let place = self.groups.slots[group].members.len() as u32;
         let alert = &mut self.alerts.slots[slot];
         let was_firing = match alert.membership(group) {

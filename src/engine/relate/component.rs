@@ -13,7 +13,7 @@ use hashbrown::HashSet;
 use smallvec::SmallVec;
 
 use super::merge::Cause;
-use super::union::Values;
+use super::union::{Culprit, Values};
 use crate::delivery::Action;
 use crate::engine::alert::{Membership, OWN};
 use crate::engine::decision::Reason;
@@ -40,6 +40,11 @@ struct Candidate {
 }
 
 impl Shard {
+    /// Values of union rules that have been named in a timeline for joining no further, at most so many.
+    pub fn culprits(&self, limit: usize) -> Vec<Culprit> {
+        self.unions.culprits(&self.names, limit)
+    }
+
     /// Whether a group follows a rule of its name by the same labels in the same manner.
     pub(in crate::engine) fn groups_alike(&self, group: &Group, rule: &Rule) -> bool {
         let labels = rule.union.as_ref().map_or(&rule.group_by, |union| &union.labels);
@@ -299,6 +304,11 @@ impl Shard {
         self.alerts.slots[slot].memberships.iter().any(|membership| membership.group == group)
     }
 
+    /// Whether a value of the alert leads to the group.
+    pub(super) fn is_led_to(&self, slot: u32, group: u32) -> bool {
+        self.unions.held_by(slot).iter().any(|number| self.unions.value(*number).group() == Some(group))
+    }
+
     /// The alert is to belong to the group: notes through which merged one, and lets new values lead there.
     fn settle(&mut self, now: Timestamp, group: u32, values: &[u32], union: &Union) {
         let leading = values.iter().copied().filter(|number| self.unions.value(*number).group() == Some(group));
@@ -319,7 +329,8 @@ impl Shard {
         }
     }
 
-    /// Where targets have been merged while further rules were asked, what they were merged into.
+    /// Where targets have been merged while further rules were asked, what they were merged into; in the order in which
+    /// a repeat meets them.
     pub(in crate::engine) fn follow_merges(&mut self, targets: &mut Targets) {
         let mut settled = Targets::new();
         for group in targets.iter().map(|group| self.merged_into(*group)) {
@@ -327,6 +338,7 @@ impl Shard {
                 settled.push(group);
             }
         }
+        settled.sort_unstable_by_key(|group| (self.groups.slots[*group].rule, *group));
         *targets = settled;
     }
 }

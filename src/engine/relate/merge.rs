@@ -303,8 +303,9 @@ impl Shard {
             self.unions.keep_apart((one, other));
         }
         let (events, before) = (self.groups.slots[part].events, self.groups.slots[part].events_before);
+        let shared = self.rejoin(whole, part);
         let severity = self.gravest(part);
-        let total = self.reopen_part(now, part, moved.linked);
+        let total = self.reopen_part(now, part, moved.linked, shared);
         let state = &mut self.groups.slots[whole];
         state.events_before = state.events_before.saturating_sub(before);
         state.events = state.events.saturating_sub(events).max(state.events_before);
@@ -329,19 +330,41 @@ impl Shard {
         Ok(())
     }
 
-    /// The incident of a part lives again, with so many linked alerts. Returns how many alerts it counts.
-    fn reopen_part(&mut self, now: Timestamp, part: u32, linked: u64) -> u64 {
+    /// What stays with the whole, and belongs to the part by another rule, belongs to both again.
+    fn rejoin(&mut self, whole: u32, part: u32) -> u64 {
+        let other_rule = self.groups.slots[whole].rule_name != self.groups.slots[part].rule_name;
+        let members = if other_rule { self.groups.slots[whole].members.clone() } else { Vec::new() };
+        self.unions.forget_ways();
+        let mut joined = 0;
+        for slot in members {
+            let firing = self.alerts.slots[slot].membership(whole).is_some_and(|membership| membership.firing);
+            if !firing || !self.is_matched(slot, part) || !(self.is_led_to(slot, part) || self.has_key_of(slot, part)) {
+                continue;
+            }
+            self.join(slot, part);
+            if let Some(membership) = self.alerts.slots[slot].membership(part) {
+                membership.linked = true;
+                joined += 1;
+            }
+        }
+        joined
+    }
+
+    /// The incident of a part lives again, with so many linked alerts, and such as it shares with the whole. Returns how
+    /// many the whole counts no longer.
+    fn reopen_part(&mut self, now: Timestamp, part: u32, linked: u64, shared: u64) -> u64 {
         let state = &mut self.groups.slots[part];
         state.phase = Phase::Live;
         state.last_activity = now;
         let idle = state.firing == 0;
         let Some(incident) = state.incident.as_deref_mut() else { return 0 };
-        incident.total += linked;
+        let left = incident.total + linked;
+        incident.total = left + shared;
         incident.resolved_at = None;
         incident.clear_since = idle.then_some(now);
         let whole = incident.relations.merged_into.take();
         drop_link(incident, MERGED_INTO, whole);
-        incident.total
+        left
     }
 
     fn move_members_back(&mut self, whole: u32, part: u32, family: &[u32]) -> Moved {

@@ -6,6 +6,8 @@ pub(super) mod changes;
 mod component;
 pub(super) mod merge;
 pub(super) mod storm;
+#[cfg(test)]
+mod tests;
 pub(super) mod topology;
 pub(super) mod union;
 

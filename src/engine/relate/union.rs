@@ -4,10 +4,11 @@
 //! `component.rs`. A value is known while an alert has it, so there are at most as many as alerts have labels that
 //! join; incidents that are kept apart are bounded by [`APART_MAX`], beyond which a split is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashTable};
+use serde::Serialize;
 use smallvec::SmallVec;
 
 use crate::engine::alert::OWN;
@@ -48,6 +49,19 @@ pub(super) struct Value {
     dirty: bool,
 }
 
+/// A value that has been named in a timeline for joining no further, or for leading to what grows no more.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Culprit {
+    /// The rule.
+    pub rule: Arc<str>,
+    /// The label.
+    pub label: String,
+    /// Its value.
+    pub value: String,
+    /// How many alerts have it now.
+    pub alerts: u32,
+}
+
 /// Numbers of values.
 pub(super) type Values = SmallVec<[u32; 4]>;
 
@@ -60,6 +74,8 @@ pub(in crate::engine) struct Unions {
     /// By alert, the values that count it.
     held: BTreeMap<u32, Values>,
     apart: Vec<(IncidentId, IncidentId)>,
+    /// Values that have been told.
+    culprits: BTreeSet<u32>,
     /// How the alert that is being looked at got into a group: through which merged one.
     ways: SmallVec<[(u32, u32); 2]>,
     dirty_values: Vec<u32>,
@@ -160,6 +176,7 @@ impl Unions {
 
     pub(super) fn set_told(&mut self, number: u32) {
         self.values[number].told = true;
+        self.culprits.insert(number);
         self.mark(number);
     }
 
@@ -226,8 +243,22 @@ impl Unions {
         if let Some(value) = self.values.remove(number) {
             names.release(value.label);
             names.release(value.value);
+            self.culprits.remove(&number);
             self.gone_values.push(number);
         }
+    }
+
+    /// The values that have been told, at most so many.
+    pub(super) fn culprits(&self, names: &Interner, limit: usize) -> Vec<Culprit> {
+        let text = |symbol| names.text(symbol).to_owned();
+        let told = self.culprits.iter().take(limit).map(|number| &self.values[*number]);
+        told.map(|value| Culprit {
+            rule: value.rule.clone(),
+            label: text(value.label),
+            value: text(value.value),
+            alerts: value.alerts,
+        })
+        .collect()
     }
 
     pub(super) fn apart(&self) -> &[(IncidentId, IncidentId)] {
@@ -274,6 +305,9 @@ impl Unions {
         let known: Vec<u32> = self.values.slots().map(|(number, _)| number).collect();
         for number in known {
             self.index(number);
+            if self.values[number].told {
+                self.culprits.insert(number);
+            }
             let group = self.values[number].group;
             if group != NOWHERE {
                 let list = self.by_group.entry(group).or_default();
