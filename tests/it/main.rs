@@ -19,3 +19,4 @@ mod repeat;
 mod scenarios;
 mod store;
 mod tidy;
+mod union;

@@ -285,13 +285,15 @@ impl Shard {
 
     /// Gives a part its members, values and counts back, and opens its incident again.
     fn split_part(&mut self, now: Timestamp, whole: u32, part: u32) -> Result<(), Refusal> {
-        let keeps_apart = self.groups.slots[part].union;
+        let family = self.family(part);
+        // Values join only what a union rule makes, here or in what was merged into it before.
+        let union = |group: &u32| self.groups.slots.get(*group).is_some_and(|group| group.union);
+        let keeps_apart = family.iter().any(union);
         if keeps_apart && self.unions.apart().len() >= APART_MAX {
             return Err(Refusal::Limit(format!(
                 "{APART_MAX} pairs of incidents are kept apart, which is all there can be"
             )));
         }
-        let family = self.family(part);
         let moved = self.move_members_back(whole, part, &family);
         let values = self.unions.of_group(whole).iter().map(|number| (*number, self.unions.value(*number).origin));
         let values: Vec<(u32, u32)> = values.filter(|(_, origin)| family.contains(origin)).collect();
