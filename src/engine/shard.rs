@@ -248,6 +248,7 @@ impl Shard {
         let [resolved, firing, stale] = self.alerts.by_state;
         let bytes =
             self.names.bytes() + self.alerts.bytes() + self.groups.bytes() + self.seen.bytes() + self.timers.bytes();
+        let bytes = bytes + self.unions.bytes();
         let dedup_overflow = self.seen.take_overflow();
         Stats { firing, resolved, stale, groups: self.groups.slots.len() as u64, bytes: bytes as u64, dedup_overflow }
     }

@@ -5,6 +5,7 @@
 pub(super) mod changes;
 mod component;
 pub(super) mod merge;
+mod parts;
 pub(super) mod storm;
 #[cfg(test)]
 mod tests;

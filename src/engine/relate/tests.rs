@@ -276,20 +276,30 @@ proptest! {
         steps in vec(happens(), 1..60),
         crash_at in any::<Index>(),
         limits in 0usize..3,
-        from_snapshot in any::<bool>(),
+        (from_snapshot, begin_at) in (any::<bool>(), any::<Index>()),
     ) {
         let mut original = course(limits);
         let crash_at = crash_at.index(steps.len());
-        let mut entries = Vec::new();
-        for step in &steps[..=crash_at] {
+        let begin_at = begin_at.index(crash_at + 1);
+        let (mut entries, mut slices, mut done) = (Vec::new(), Vec::new(), false);
+        for (number, step) in steps[..=crash_at].iter().enumerate() {
             entries.push(original.step(step).1);
             check(&original.shard)?;
+            // A slice a step, as a snapshot is written in passing.
+            if from_snapshot && number >= begin_at && !done {
+                let slice = original.shard.snapshot_step();
+                slices.push(slice.bytes);
+                done = slice.last;
+            }
         }
-        if from_snapshot {
-            entries.clear();
-            while { let step = original.shard.snapshot_step(); entries.push(step.bytes); !step.last } {}
+        // One that is not under way for long enough is written to its end at rest.
+        while from_snapshot && !done {
+            let slice = original.shard.snapshot_step();
+            slices.push(slice.bytes);
+            done = slice.last;
         }
-        let mut restored = original.restored(&entries);
+        let journal = if from_snapshot { &entries[begin_at + 1..] } else { &entries[..] };
+        let mut restored = original.restored(slices.iter().chain(journal));
         check(&restored.shard)?;
         for (number, step) in steps.iter().enumerate().skip(crash_at + 1) {
             let (expected, _) = original.step(step);
@@ -329,6 +339,20 @@ fn of_more_than_a_hundred_merges_the_last_hundred_can_be_split() {
     let survivor = shard.docs().into_iter().find(|doc| doc.id == survivor).expect("it is open");
     assert_eq!(survivor.links.iter().filter(|link| link.kind == "merged_from").count(), 0);
     assert_eq!(survivor.alerts.total, 1 + 101 + 1, "its own, the bridges, and what is history");
+}
+
+#[test]
+fn alerts_of_different_scopes_never_meet() {
+    let configs: Vec<crate::rules::RuleConfig> =
+        serde_saphyr::from_str("[{ name: u, union_by: { labels: [host] } }]").expect("a rule");
+    let scope = ["service".to_owned()];
+    let (rules, problems) = compile(&Definition { scope: &scope, ..Definition::of(&configs, &[]) });
+    assert_eq!(problems, []);
+    let mut shard = Shard::new(EngineConfig::default(), Arc::new(rules));
+    let scopes = [Some(1), Some(2), None, Some(1), None];
+    let ids = [0, 1, 2, 3, 4].map(|n| fires(&mut shard, 0, n, [Some(7), scopes[n as usize], None]));
+    assert_eq!((ids[0], ids[2]), (ids[3], ids[4]));
+    assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
 }
 
 #[test]

@@ -297,6 +297,12 @@ impl Unions {
         self.ways.iter().find(|way| way.0 == group).map(|way| way.1)
     }
 
+    /// Bytes held, by estimate: the lists count once with the values and once with the alerts.
+    pub(in crate::engine) fn bytes(&self) -> usize {
+        let lists = self.values.len() * 4 + self.by_group.capacity() * 40 + self.held.len() * 48;
+        self.values.bytes() + self.by_hash.capacity() * 5 + lists + self.apart.capacity() * 16
+    }
+
     /// Derives the indexes and counts from what was read back.
     pub(in crate::engine) fn finish_restore(&mut self) {
         self.values.collect_free();
