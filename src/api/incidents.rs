@@ -92,7 +92,10 @@ fn stored_view(read_model: &ReadModel, reads: &dyn Reads, id: IncidentId) -> Res
     };
     let Some(document) = document else { return Ok(None) };
     let fields: Fields = serde_json::from_str(&document).map_err(|error| damaged(id, &error))?;
-    let (timeline, left_alerts) = (reads.timeline(id, TIMELINE_MAX)?, reads.incident_alerts(id)?);
+    // What a merged incident left behind is out of date once it has been split out again.
+    let closed = fields.get("status").is_some_and(|status| status == "\"closed\"");
+    let left_alerts = if closed { reads.incident_alerts(id)? } else { None };
+    let timeline = reads.timeline(id, TIMELINE_MAX)?;
     Ok(Some(View { fields, timeline, left_alerts }))
 }
 
@@ -190,6 +193,10 @@ impl Fields {
         for (name, _) in self.0.iter_mut().filter(|(name, _)| name == from) {
             to.clone_into(name);
         }
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|field| field.0 == name).map(|field| field.1.get())
     }
 
     fn push(&mut self, name: &str, value: Box<RawValue>) {

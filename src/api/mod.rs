@@ -5,11 +5,13 @@
 
 mod incidents;
 mod listener;
+mod merges;
 mod operate;
 mod problem;
 mod sinks;
 
 pub use listener::{Listener, check_bind, with_fallbacks};
+pub use merges::Operators;
 pub use problem::{Problem, echo};
 pub use sinks::Sinks;
 
@@ -53,6 +55,8 @@ pub struct ApiState {
     pub ready: Readiness,
     /// Loads the configuration anew.
     pub reload: Reload,
+    /// The way of operators into the shards.
+    pub operators: Arc<dyn Operators>,
     /// How the sinks fare.
     pub sinks: Arc<dyn Sinks>,
 }
@@ -63,6 +67,9 @@ pub fn routes(state: ApiState) -> Router {
         .route("/", get(operate::index))
         .route("/api/v1/incidents", get(incidents::list))
         .route("/api/v1/incidents/{id}", get(incidents::show))
+        .route("/api/v1/incidents/{id}/merge", post(merges::merge))
+        .route("/api/v1/incidents/{id}/split", post(merges::split))
+        .route("/api/v1/unions", get(merges::culprits))
         .route("/api/v1/sinks", get(sinks::list))
         .route("/api/v1/sinks/{name}/parked", get(sinks::parked))
         .route("/api/v1/sinks/{name}/retry", post(sinks::retry))

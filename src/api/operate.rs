@@ -19,6 +19,9 @@ POST /api/v2/alerts                  alerts as Prometheus sends them to an Alert
 gRPC incidentd.v1.EventService       on this port, with reflection
 GET  /api/v1/incidents               incidents, newest first
 GET  /api/v1/incidents/{id}          one incident with its alerts and timeline
+POST /api/v1/incidents/{id}/merge    merges it into another one
+POST /api/v1/incidents/{id}/split    takes out of it what was merged into it
+GET  /api/v1/unions                  values of union rules that join nothing further
 GET  /api/v1/sinks                   how every sink fares
 GET  /api/v1/sinks/{name}/parked     deliveries that were given up
 POST /api/v1/sinks/{name}/retry      tries them again

@@ -11,9 +11,11 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::delivery::Action;
+use crate::engine::command::{Command, Done, Refusal};
 use crate::engine::incident::{AlertCounts, Escalation, IncidentDoc, IncidentStatus, Targets};
 use crate::event::{Severity, Timestamp};
 use crate::rules::{Level, Priority};
+use crate::runtime::CommandError;
 use crate::store::{IncidentQuery, PendingDelivery, ShardPosition, StoreError, TimelineEntry};
 
 fn doc(id: u64, status: IncidentStatus) -> Arc<IncidentDoc> {
@@ -117,8 +119,52 @@ fn state(live: &[Arc<IncidentDoc>], stored: Vec<Arc<IncidentDoc>>) -> ApiState {
         alerts: Arc::new(|id, _| Box::pin(async move { (id.0 == 1).then(|| (vec![alert()], 1)) })),
         ready: Arc::new(|| Err("the store does not take commits".to_owned())),
         reload: Arc::new(|| Box::pin(async { Err(vec!["rules.yaml:3:5: unknown key `grup_by`".to_owned()]) })),
+        operators: Arc::new(Nobody),
         sinks: Arc::new(OneSink),
     }
+}
+
+/// Shards that know no incident and no culprit.
+struct Nobody;
+
+impl Operators for Nobody {
+    fn order(&self, _: String, _: Command) -> BoxFuture<'static, Result<Done, CommandError>> {
+        Box::pin(async { Err(Refusal::Unknown.into()) })
+    }
+    fn culprits(&self) -> BoxFuture<'static, Vec<crate::engine::Culprit>> {
+        Box::pin(async { Vec::new() })
+    }
+}
+
+async fn post_json(state: ApiState, path: &str, body: &str) -> (StatusCode, Value) {
+    let request = Request::builder().method(Method::POST).uri(path).body(Body::from(body.to_owned())).unwrap();
+    let response = routes(state).oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let status = response.status();
+    (status, serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap())
+}
+
+#[tokio::test]
+async fn a_merge_that_cannot_be_says_why() {
+    use IncidentStatus::{Closed, Open};
+    let live = [doc(1, Open), doc(2, Open)];
+    for (path, body, status, code, told) in [
+        (name(1), "{}", 400, "invalid_body", "into"),
+        (name(1), r#"{"into": "INC-1", "with": 1}"#, 400, "invalid_body", "with"),
+        (name(1), r#"{"into": "INC-1"}"#, 404, "unknown_incident", "INC-1"),
+        (name(5), &format!(r#"{{"into": "{}"}}"#, name(1)), 404, "unknown_incident", "no incident"),
+        (name(1), &format!(r#"{{"into": "{}"}}"#, name(9)), 409, "illegal_transition", "closed for good"),
+        (name(1), &format!(r#"{{"into": "{}"}}"#, name(2)), 409, "illegal_transition", "scopes differ"),
+    ] {
+        let path = format!("/api/v1/incidents/{path}/merge");
+        let (found, problem) = post_json(state(&live, vec![doc(9, Closed)]), &path, body).await;
+        assert_eq!((found.as_u16(), problem["code"].as_str()), (status, Some(code)), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(told), "{problem}");
+    }
+    let too_long = format!(r#"{{"into": "{}"}}"#, "x".repeat(3 << 20));
+    let (status, problem) =
+        post_json(state(&live, vec![]), &format!("/api/v1/incidents/{}/merge", name(1)), &too_long).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::PAYLOAD_TOO_LARGE, &"invalid_body".into()));
 }
 
 /// One sink with three parked deliveries.

@@ -21,11 +21,13 @@ use crate::api::{self, ApiState, Listener, check_bind, with_fallbacks};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::{Config, Diagnostic};
 use crate::delivery::Delivery;
+use crate::engine::Culprit;
+use crate::engine::command::{Command, Done};
 use crate::ingest::kafka::{KafkaHandle, KafkaSource, KafkaSourceConfig};
 use crate::ingest::{Intake, grpc, http};
 use crate::metrics::Metrics;
 use crate::outbox::{Closed, Ledger, Outbox, Parts, random_jitter};
-use crate::runtime::{LedgerHandle, PositionBook, Runtime, RuntimeConfig};
+use crate::runtime::{CommandError, LedgerHandle, PositionBook, Runtime, RuntimeConfig};
 use crate::sinks::{self, Sink, SinkConfig};
 use crate::store::{Settlement, SqliteConfig, SqliteStore, Store};
 
@@ -322,7 +324,33 @@ fn api_state(shared: &Arc<Shared>, runtime: &Runtime) -> ApiState {
             let shared = reloading.clone();
             Box::pin(async move { shared.reload().await })
         }),
+        operators: Arc::new(ShardsDoor(shared.router.clone())),
         sinks: Arc::new(OutboxDoor(shared.outbox.clone())),
+    }
+}
+
+/// Culprits of all shards that are shown at most.
+const CULPRITS_MAX: usize = 1_000;
+
+/// The API's way to the shards, for operators.
+struct ShardsDoor(crate::runtime::Router);
+
+impl api::Operators for ShardsDoor {
+    fn order(&self, by: String, command: Command) -> BoxFuture<'static, Result<Done, CommandError>> {
+        let router = self.0.clone();
+        Box::pin(async move { router.command(&by, &command).await })
+    }
+
+    fn culprits(&self) -> BoxFuture<'static, Vec<Culprit>> {
+        let router = self.0.clone();
+        Box::pin(async move {
+            // A daemon that stops shows none.
+            let shards = router.look(|shard, _| shard.culprits(CULPRITS_MAX)).await.unwrap_or_default();
+            let mut culprits: Vec<Culprit> = shards.into_iter().flatten().collect();
+            culprits.sort();
+            culprits.truncate(CULPRITS_MAX);
+            culprits
+        })
     }
 }
 

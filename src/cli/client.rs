@@ -59,6 +59,14 @@ impl Client {
         self.call(self.http.post(self.at(path))).await
     }
 
+    /// Posts JSON to a path below the URL. The answer's body, or `None` where there is no such thing.
+    ///
+    /// # Errors
+    /// When the daemon cannot be reached or refuses.
+    pub async fn post_json(&self, path: &[&str], body: &Value) -> Result<Option<String>, Failure> {
+        self.call(self.http.post(self.at(path)).json(body)).await
+    }
+
     fn at(&self, path: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -105,7 +113,7 @@ impl Client {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 failure.remedy("give a token of scope `read` with --token or INCIDENTD_TOKEN")
             }
-            StatusCode::BAD_REQUEST => failure,
+            StatusCode::BAD_REQUEST | StatusCode::CONFLICT => failure,
             _ => failure.remedy("look at the daemon's log, or try again later"),
         }
     }

@@ -255,6 +255,8 @@ mod tests {
             "incidentd incidents list --priority p1",
             "incidentd run --listen localhost:9095",
             "incidentd incidents show",
+            "incidentd incidents merge INC-0A1B2C3D4E5F6",
+            "incidentd incidents split INC-0A1B2C3D4E5F6 --into INC-0A1B2C3D4E5F6",
             "incidentd schema",
             "incidentd run --listen here",
         ] {

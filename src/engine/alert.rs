@@ -48,7 +48,12 @@ pub(super) struct Membership {
     pub(super) linked: bool,
     /// Whether it flaps by the rule, which holds the incident open. Only while it is linked to a live one.
     pub(super) flapping: bool,
+    /// The merged group through which it belongs to this one, or [`OWN`].
+    pub(super) origin: u32,
 }
+
+/// The origin of what belongs to a group by itself.
+pub(super) const OWN: u32 = u32::MAX;
 
 /// The last word on the alert: the greatest (event time, firing before resolved, event id) wins, whatever the order of
 /// arrival. Where all of it is equal, as in repeats that keep their time and have no id, the last to arrive wins.

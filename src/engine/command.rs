@@ -21,6 +21,8 @@ pub enum Command {
         incident: IncidentId,
         /// What goes on.
         into: IncidentId,
+        /// The version of what ends, where only that one is meant.
+        version: Option<u64>,
     },
     /// Takes out of an incident what was merged into it or put under it, and keeps it apart.
     Split {
@@ -28,6 +30,8 @@ pub enum Command {
         incident: IncidentId,
         /// What comes out.
         part: IncidentId,
+        /// The version of the whole, where only that one is meant.
+        version: Option<u64>,
     },
 }
 
@@ -46,6 +50,12 @@ pub enum Refusal {
     /// This shard does not know what the command names.
     #[error("not known here")]
     Unknown,
+    /// It was meant for another version of the incident.
+    #[error("the incident is at version {current} by now")]
+    Version {
+        /// The version that it has.
+        current: u64,
+    },
     /// The state of things does not allow it.
     #[error("{0}")]
     Illegal(String),
@@ -64,11 +74,14 @@ impl Shard {
     /// Why it was not done; nothing has changed then.
     pub fn command(&mut self, now: Timestamp, by: &str, command: &Command) -> Result<Done, Refusal> {
         self.advance(now);
-        match command {
+        self.by = Some(format!("operator:{by}").into());
+        let done = match command {
             Command::Silence(draft) => self.silence(now, by, draft),
             Command::Expire(id) => self.expire_silence(now, by, *id),
-            Command::Merge { incident, into } => self.merge(now, by, *incident, *into),
-            Command::Split { incident, part } => self.split(now, by, *incident, *part),
-        }
+            Command::Merge { incident, into, version } => self.merge(now, *version, *incident, *into),
+            Command::Split { incident, part, version } => self.split(now, *version, *incident, *part),
+        };
+        self.by = None;
+        done
     }
 }

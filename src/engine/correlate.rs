@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::alert::{Alert, Dirty, Membership};
+use super::alert::{Alert, Dirty, Membership, OWN};
 use super::decision::{Outcome, Reason, Verdict};
 use super::group::{Group, Opening, Phase, RETIRED, Targets};
 use super::memory::interner::{Interner, Symbol};
@@ -84,9 +84,11 @@ impl Shard {
         self.rules.matching(&AlertSubject { alert: &self.alerts.slots[slot], names: &self.names }, &mut found);
         let mut best = Verdict::new(Outcome::Recorded, Reason::NoRule);
         let mut targets = Targets::new();
+        self.unions.forget_ways();
         let mut epoch = self.epoch;
         for rule in &found {
             match self.group_for(now, slot, *rule) {
+                Ok(group) if targets.contains(&group) => self.unions.forget_way(group),
                 Ok(group) => targets.push(group),
                 Err(reason) => {
                     if reason == Reason::LimitReached {
@@ -98,10 +100,12 @@ impl Shard {
                 }
             }
         }
+        self.let_go_of_values(slot, &found);
         self.found_rules = found;
         targets.extend(
             self.groups_of(slot, |_| true).into_iter().filter(|group| self.groups.slots[*group].rule == RETIRED),
         );
+        self.follow_merges(&mut targets);
         self.leave_others(now, slot, &targets);
         for group in targets {
             best = better(best, self.observe(sighting, group));
@@ -137,6 +141,9 @@ impl Shard {
     /// The group that a rule puts the alert into, made if it is not there.
     fn group_for(&mut self, now: Timestamp, slot: u32, rule_place: u32) -> Result<u32, Reason> {
         let rule = self.rules.rules[rule_place as usize].clone();
+        if rule.union.is_some() {
+            return self.union_group(now, slot, rule_place);
+        }
         let texts = &self.alerts.slots[slot].texts;
         let values = rule.group_by.iter().map(|name| texts.value(&self.names, name));
         let values: SmallVec<[Option<Symbol>; 4]> = values.collect();
@@ -145,7 +152,7 @@ impl Shard {
         }
         let key_hash = self.key_hash(&rule, &values);
         if let Some(group) = self.groups.find(key_hash) {
-            return Ok(group);
+            return Ok(self.way_into(group));
         }
         if self.groups.slots.len() >= self.config.max_groups {
             return Err(Reason::LimitReached);
@@ -153,9 +160,39 @@ impl Shard {
         let names = &mut self.names;
         let key = rule.group_by.iter().zip(values);
         let key = key.map(|(name, value)| (names.intern(name), value.map(|value| names.share(value)))).collect();
-        let slot = self.groups.insert(Group::new(now, (rule_place, &rule), key_hash, key));
+        Ok(self.new_group(now, rule_place, key_hash, key))
+    }
+
+    /// An empty group of a rule.
+    pub(super) fn new_group(
+        &mut self,
+        now: Timestamp,
+        rule_place: u32,
+        key_hash: u128,
+        key: Box<[(Symbol, Option<Symbol>)]>,
+    ) -> u32 {
+        let rule = &self.rules.rules[rule_place as usize];
+        let slot = self.groups.insert(Group::new(now, (rule_place, rule), key_hash, key));
         self.mark_group(slot, Dirty::Whole);
-        Ok(slot)
+        slot
+    }
+
+    /// Whether the rule of a group with a key of its own puts the alert into that group.
+    pub(super) fn has_key_of(&mut self, slot: u32, group: u32) -> bool {
+        let state = &self.groups.slots[group];
+        let (place, wanted) = (state.rule, state.key_hash);
+        let Some(rule) = self.rules.rules.get(place as usize).cloned() else { return false };
+        let texts = &self.alerts.slots[slot].texts;
+        let values: SmallVec<[Option<Symbol>; 4]> =
+            rule.group_by.iter().map(|name| texts.value(&self.names, name)).collect();
+        let taken = rule.missing_label != MissingLabel::Skip || !values.contains(&None);
+        taken && self.key_hash(&rule, &values) == wanted
+    }
+
+    /// Whether the rule of a group matches the alert.
+    pub(super) fn is_matched(&self, slot: u32, group: u32) -> bool {
+        let rule = self.rules.rules.get(self.groups.slots[group].rule as usize);
+        rule.is_some_and(|rule| rule.matches(&AlertSubject { alert: &self.alerts.slots[slot], names: &self.names }))
     }
 
     /// The identity of a rule's group; a missing label is not an empty one.
@@ -211,19 +248,24 @@ impl Shard {
     /// Makes the alert a firing member of the group. Says whether it was one already, or need not become one: to an open
     /// incident that lets go of stale alerts, one whose lease is over on arrival brings nothing back.
     fn join(&mut self, sighting: &Sighting<'_>, group: u32) -> bool {
-        let slot = sighting.slot;
         let counts = sighting.lapsed && self.groups.slots[group].phase == Phase::Live && !self.holds_on_stale(group);
+        self.enter(sighting.slot, group, !counts)
+    }
+
+    /// Makes the alert a member of the group, firing or only counted. Says whether there is nothing new about it.
+    pub(super) fn enter(&mut self, slot: u32, group: u32, fires: bool) -> bool {
         let place = self.groups.slots[group].members.len() as u32;
         let alert = &mut self.alerts.slots[slot];
         let was_firing = match alert.membership(group) {
-            Some(_) if counts => true,
+            Some(_) if !fires => true,
             Some(membership) => std::mem::replace(&mut membership.firing, true),
             None => {
-                let new = Membership { group, place, firing: !counts, linked: false, flapping: false };
+                let origin = self.unions.way(group).unwrap_or(OWN);
+                let new = Membership { group, place, firing: fires, linked: false, flapping: false, origin };
                 alert.memberships.push(new);
                 self.groups.slots[group].members.push(slot);
                 self.mark_alert(slot, Dirty::Whole);
-                counts
+                !fires
             }
         };
         if !was_firing {
@@ -266,7 +308,7 @@ impl Shard {
         let progress = self.count(sighting, group, &rule);
         let have = progress.have;
         if have >= need {
-            return self.condition_met(sighting, group, progress);
+            return self.condition_met(sighting.now, sighting.slot, group, progress);
         }
         self.schedule_group(group);
         // Only where events are counted does a repeat bring the rule nearer to its condition.
@@ -291,8 +333,7 @@ impl Shard {
     }
 
     /// The rule's condition holds: opens, brings back, or holds the opening back.
-    fn condition_met(&mut self, sighting: &Sighting<'_>, group: u32, progress: Progress) -> Verdict {
-        let now = sighting.now;
+    pub(super) fn condition_met(&mut self, now: Timestamp, slot: u32, group: u32, progress: Progress) -> Verdict {
         let Progress { have, first, since, .. } = progress;
         if self.groups.slots[group].phase == Phase::Resolved {
             return self.reopen(now, group, since);
@@ -300,7 +341,7 @@ impl Shard {
         let Some(rule) = self.rules.rules.get(self.groups.slots[group].rule as usize) else {
             return Verdict::new(Outcome::Recorded, Reason::NoRule);
         };
-        let opening = Opening { event: first.event, since, slot: sighting.slot };
+        let opening = Opening { event: first.event, since, slot };
         let need = need(rule);
         if rule.wait.is_zero() {
             return self.open(now, group, opening, Reason::ConditionMet { have, need });

@@ -106,6 +106,12 @@ pub enum Reason {
     StormEnded,
     /// An operator has taken it out of a storm.
     Released,
+    /// Two incidents have become one.
+    Merged,
+    /// What was merged, or put under another incident, is apart again.
+    Split,
+    /// A value or a component of a union rule has reached its bound and joins nothing further.
+    UnionLimit,
     /// A repeat of a known alert that says nothing new.
     Repeat,
     /// The producer's id was seen within the dedup horizon.
@@ -123,7 +129,7 @@ pub enum Reason {
     HeldBack,
     /// No rule matches.
     NoRule,
-    /// A rule matches, but a label of its `group_by` is missing.
+    /// A rule matches, but a label of its `group_by`, or every one of its `union_by`, is missing.
     LabelMissing,
     /// Nothing is known of the alert, so there is nothing to resolve.
     NoOpenIncident,
@@ -158,6 +164,9 @@ impl Reason {
             Reason::StormBegan => "storm_began",
             Reason::StormEnded => "storm_ended",
             Reason::Released => "released",
+            Reason::Merged => "merged",
+            Reason::Split => "split",
+            Reason::UnionLimit => "union_limit",
             Reason::Repeat => "repeat",
             Reason::SameId => "same_id",
             Reason::AlreadyApplied => "already_applied",
@@ -194,12 +203,15 @@ impl fmt::Display for Reason {
             Reason::StormBegan => f.write_str("more incidents of the rule open than its storm allows"),
             Reason::StormEnded => f.write_str("the rule opens no more incidents than its storm allows"),
             Reason::Released => f.write_str("taken out of the storm"),
+            Reason::Merged => f.write_str("two incidents have become one"),
+            Reason::Split => f.write_str("what was merged is apart again"),
+            Reason::UnionLimit => f.write_str("a value or a component of a union rule has reached its bound"),
             Reason::Repeat => f.write_str("a repeat of a known alert"),
             Reason::SameId => f.write_str("this producer id was counted before"),
             Reason::AlreadyApplied => f.write_str("this Kafka record was applied before"),
             Reason::HeldBack => f.write_str("the condition holds; the rule waits to gather what belongs to it"),
             Reason::NoRule => f.write_str("no rule matches"),
-            Reason::LabelMissing => f.write_str("a label of the rule's group_by is missing"),
+            Reason::LabelMissing => f.write_str("a label of the rule's group_by is missing, or all of its union_by"),
             Reason::NoOpenIncident => f.write_str("nothing is known that this could resolve"),
             Reason::KindNotCorrelated => f.write_str("events of this kind are not correlated"),
             Reason::OlderThanKnown => f.write_str("a newer event has said otherwise"),
@@ -252,6 +264,8 @@ pub struct Decision {
     pub incident: Arc<IncidentDoc>,
     /// When it is closed, and the engine forgets it: the alerts it leaves behind, at most 1,000.
     pub alerts: Vec<AlertDoc>,
+    /// Whose order it was; the rule's own where `None`.
+    pub by: Option<Arc<str>>,
     /// The sinks that are told; empty where only the timeline records it.
     pub notify: Arc<[Arc<str>]>,
 }

@@ -42,6 +42,8 @@ pub(super) enum Phase {
     Live,
     /// The incident is resolved and may come back.
     Resolved,
+    /// The incident is merged into another one, which has the members now, and may be split from it again.
+    Merged,
 }
 
 /// What of the rule an incident keeps, so that it runs to its end when the rule is changed or removed.
@@ -143,8 +145,10 @@ pub(super) struct Group {
     /// The rule's correlation hash when the window was made.
     pub(super) correlation: u64,
     pub(super) key_hash: u128,
-    /// `group_by` names with the values; `None` where the label is missing.
+    /// `group_by` names with the values; `None` where the label is missing. Of a union, the labels that join, without.
     pub(super) key: Box<[(Symbol, Option<Symbol>)]>,
+    /// Its rule has `union_by`: values lead to it, not its key.
+    pub(super) union: bool,
     pub(super) phase: Phase,
     pub(super) span: Span,
     /// While the opening is held back.
@@ -183,6 +187,7 @@ impl Group {
             correlation: rule.correlation,
             key_hash,
             key,
+            union: rule.union.is_some(),
             phase: Phase::Gathering,
             span: Span::default(),
             opening: None,

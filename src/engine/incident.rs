@@ -66,6 +66,17 @@ impl IncidentStatus {
             _ => None,
         }
     }
+
+    /// The moves that only merging and splitting make, beside those of the table: a merged incident is closed from
+    /// wherever it is, and a split opens it again.
+    pub const fn after_merge(self, action: Action) -> Option<IncidentStatus> {
+        use IncidentStatus::{Acknowledged, Closed, Open, Resolved};
+        match (self, action) {
+            (Open | Acknowledged | Resolved, Action::Closed) => Some(Closed),
+            (Closed, Action::Reopened) => Some(Open),
+            _ => self.after(action),
+        }
+    }
 }
 
 /// How many alerts an incident has.
@@ -252,6 +263,18 @@ mod tests {
         assert_eq!(legal(Acknowledged), kept);
         assert_eq!(legal(Resolved), "updated:resolved reopened:open closed:closed ");
         assert_eq!(legal(IncidentStatus::Closed), "");
+    }
+
+    #[test]
+    fn only_a_merge_closes_what_is_open_and_only_a_split_opens_what_is_closed() {
+        use IncidentStatus::{Acknowledged, Closed, Open, Resolved};
+        for status in [Open, Acknowledged, Resolved] {
+            assert_eq!(status.after_merge(Action::Closed), Some(Closed));
+        }
+        assert_eq!(Closed.after_merge(Action::Reopened), Some(Open));
+        for action in Action::ALL.into_iter().filter(|action| *action != Action::Reopened) {
+            assert_eq!(Closed.after_merge(action), None, "{action:?}");
+        }
     }
 
     #[test]

@@ -92,7 +92,9 @@ impl Shard {
     }
 
     pub(super) fn incident_id(&mut self, rule: &Rule, group: u32, event: u128) -> IncidentId {
-        let key = self.groups.slots[group].key_hash;
+        let state = &self.groups.slots[group];
+        // The name of a union's group depends on which alert came first.
+        let key = if state.union { 0 } else { state.key_hash };
         // The same event can open the same group's incident again once all memory of it is gone, such as an alert
         // that Prometheus repeats with its old start time after a long silence: it then takes the next free name.
         for round in 0_u64.. {
@@ -138,7 +140,7 @@ impl Shard {
         }
     }
 
-    fn gravest(&self, group: u32) -> Severity {
+    pub(super) fn gravest(&self, group: u32) -> Severity {
         let members = self.groups.slots[group].members.iter();
         members.map(|slot| self.alerts.slots[*slot].severity).max().unwrap_or_default()
     }
@@ -155,11 +157,13 @@ impl Shard {
             |pairs: &[(super::memory::interner::Symbol, super::memory::interner::Symbol)]| -> Vec<(&str, &str)> {
                 pairs.iter().map(|(name, value)| (names.text(*name), names.text(*value))).collect()
             };
-        let key: Vec<(&str, &str)> = self.groups.slots[group]
-            .key
-            .iter()
-            .map(|(name, value)| (names.text(*name), value.map_or("", |value| names.text(value))))
-            .collect();
+        let key: Vec<(&str, &str)> = match &rule.union {
+            Some(union) => self.union_values(union, slot),
+            None => {
+                let key = self.groups.slots[group].key.iter();
+                key.map(|(name, value)| (names.text(*name), value.map_or("", |value| names.text(value)))).collect()
+            }
+        };
         let context = TitleContext {
             labels: &pairs(&alert.texts.labels),
             annotations: &pairs(&alert.texts.annotations),
@@ -190,7 +194,7 @@ impl Shard {
     }
 
     /// Links every member that is not linked yet.
-    fn link_members(&mut self, group: u32) -> u32 {
+    pub(super) fn link_members(&mut self, group: u32) -> u32 {
         let mut linked = 0;
         for place in 0..self.groups.slots[group].members.len() {
             let slot = self.groups.slots[group].members[place];
@@ -398,6 +402,7 @@ impl Shard {
     /// Drops a window without an incident.
     pub(super) fn expire(&mut self, group: u32) {
         self.dismiss(group, |_, _| false);
+        self.unions.group_gone(group);
         if let Some(state) = self.groups.remove(group) {
             state.release(&mut self.names);
             self.removed_groups.push(group);
@@ -474,6 +479,7 @@ impl Shard {
     fn close(&mut self, now: Timestamp, group: u32) {
         self.emit(now, group, Action::Closed, Reason::ReopenWindowPassed, "final".to_owned());
         self.unrelate(now, group);
+        self.forget_parts(group);
         let state = &mut self.groups.slots[group];
         state.phase = Phase::Gathering;
         state.events_before = state.events;
@@ -509,7 +515,11 @@ impl Shard {
         incident.version += 1;
         incident.updated_at = now;
         if action != Action::Opened {
-            incident.status = incident.status.after(action).unwrap_or(incident.status);
+            let next = match reason {
+                Reason::Merged | Reason::Split => incident.status.after_merge(action),
+                _ => incident.status.after(action),
+            };
+            incident.status = next.unwrap_or(incident.status);
         }
         incident.give_reason(action, reason);
         self.mark_group(group, Dirty::Whole);
@@ -539,7 +549,8 @@ impl Shard {
             incident.relations.told = true;
         }
         self.mark_group(group, Dirty::Whole);
-        self.decisions.push(Decision { action, reason, sequence, at: now, detail, incident, alerts, notify });
+        let by = self.by.clone();
+        self.decisions.push(Decision { action, reason, sequence, at: now, detail, incident, alerts, by, notify });
     }
 }
 

@@ -22,6 +22,7 @@ mod tests;
 mod view;
 mod window;
 
+pub use relate::union::Culprit;
 pub use shard::{Changes, ReloadReport, Shard, SnapshotStep, Stats};
 
 use std::time::Duration;

@@ -106,6 +106,8 @@ pub struct Shard {
     pub(super) incidents: HashMap<IncidentId, u32>,
     /// Ids of closed incidents, newest last, so that none is given twice.
     pub(super) closed_ids: super::lifecycle::ClosedIds,
+    /// Whose command is being carried out.
+    pub(super) by: Option<Arc<str>>,
     pub(super) decisions: Vec<Decision>,
     pub(super) dirty_alerts: Vec<u32>,
     pub(super) dirty_groups: Vec<u32>,
@@ -140,6 +142,7 @@ impl Shard {
             positions: HashMap::new(),
             incidents: HashMap::new(),
             closed_ids: super::lifecycle::ClosedIds::default(),
+            by: None,
             decisions: Vec::new(),
             dirty_alerts: Vec::new(),
             dirty_groups: Vec::new(),
@@ -245,6 +248,7 @@ impl Shard {
         let [resolved, firing, stale] = self.alerts.by_state;
         let bytes =
             self.names.bytes() + self.alerts.bytes() + self.groups.bytes() + self.seen.bytes() + self.timers.bytes();
+        let bytes = bytes + self.unions.bytes();
         let dedup_overflow = self.seen.take_overflow();
         Stats { firing, resolved, stale, groups: self.groups.slots.len() as u64, bytes: bytes as u64, dedup_overflow }
     }
@@ -499,6 +503,7 @@ impl Shard {
             self.groups.slots[membership.group].flapping -= u32::from(membership.flapping);
             self.drop_member(membership.group, membership.place);
         }
+        self.unions.release(&mut self.names, slot);
         if let Some(alert) = self.alerts.remove(slot) {
             alert.texts.release(&mut self.names);
             self.removed_alerts.push(slot);

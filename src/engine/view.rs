@@ -17,11 +17,14 @@ use crate::rules::Level;
 
 impl Shard {
     pub(super) fn doc(&self, state: &Group, incident: &Incident) -> IncidentDoc {
-        let key: BTreeMap<Arc<str>, Arc<str>> = state
-            .key
-            .iter()
-            .filter_map(|(name, value)| Some((self.names.text(*name).into(), self.names.text((*value)?).into())))
-            .collect();
+        let key: BTreeMap<Arc<str>, Arc<str>> = match self.incidents.get(&incident.id) {
+            Some(group) if state.union => self.union_key(*group),
+            _ => {
+                let key = state.key.iter();
+                let text = |symbol| Arc::from(self.names.text(symbol));
+                key.filter_map(|(name, value)| Some((text(*name), text((*value)?)))).collect()
+            }
+        };
         IncidentDoc {
             id: incident.id,
             status: incident.status,
@@ -53,7 +56,7 @@ impl Shard {
 
     /// The present numbers of a group's incident.
     pub(super) fn counts(&self, group: u32) -> Option<IncidentCounts> {
-        let state = self.groups.slots.get(group)?;
+        let state = self.groups.slots.get(group).filter(|state| state.phase != Phase::Merged)?;
         let incident = state.incident.as_deref()?;
         Some(IncidentCounts {
             id: incident.id,
@@ -66,7 +69,7 @@ impl Shard {
 
     /// Every incident that is not closed, as it is now.
     pub fn docs(&self) -> Vec<Arc<IncidentDoc>> {
-        let live = self.groups.slots.slots();
+        let live = self.groups.slots.slots().filter(|(_, state)| state.phase != Phase::Merged);
         live.filter_map(|(_, state)| Some(Arc::new(self.doc(state, state.incident.as_deref()?)))).collect()
     }
 

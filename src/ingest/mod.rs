@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 pub use codec::RawCodec;
 pub use intake::{Intake, Origin, Settings, Submitted, Taken};
+pub use problem::Problem;
 pub use response::{Answer, Fate};
 
 /// A request extension: the source of events that name none, known from the token that the request came with.

@@ -15,6 +15,7 @@ use super::maintenance::{MaintenanceConfig, MaintenanceWindow};
 use super::matcher::Matcher;
 use super::title::{Title, Titles};
 use super::topology::{Catalogue, ServiceConfig, Topology, TopologyConfig};
+use super::union::Union;
 use super::validate::{self, Problem};
 use super::{DEFAULT_MATRIX, ImpactConfig, Level, Matrix, MissingLabel, OnStale, OpenWhenConfig, Priority, RuleConfig};
 use crate::event::{Kind, Severity, Status};
@@ -59,13 +60,15 @@ pub struct Rule {
     pub name: Arc<str>,
     /// A hash of the whole definition, defaults and sinks filled in: equal for a rule that did not change.
     pub definition: u64,
-    /// A hash of what decides which alerts meet and when they open: `match`, `group_by`, `window`, `open_when`, `wait`
-    /// and `missing_label`. While it stays equal, windows survive a reload.
+    /// A hash of what decides which alerts meet and when they open: `match`, `group_by` or `union_by`, `window`,
+    /// `open_when`, `wait` and `missing_label`. While it stays equal, windows survive a reload.
     pub correlation: u64,
     /// All must hold.
     pub matchers: Vec<Matcher>,
     /// Labels whose values make the group key.
     pub group_by: Vec<Arc<str>>,
+    /// Instead of them: labels of which any one joins.
+    pub union: Option<Arc<Union>>,
     /// The span of event time in which `open_when` must hold.
     pub window: Duration,
     /// What opens an incident.
@@ -251,7 +254,7 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     problems.extend(validate::same_twice(&accepted));
     let title = titles.finish();
     let compiled = accepted.into_iter().filter_map(|(_, config, matchers)| {
-        let mut rule = compile_rule(config, sinks, matchers)?;
+        let mut rule = compile_rule(config, sinks, scope, matchers)?;
         rule.title = config.incident.title.is_some().then(|| title(&rule.name));
         Some(Arc::new(rule))
     });
@@ -295,7 +298,7 @@ fn impact_of_nothing(definition: &Definition<'_>) -> Vec<Problem> {
     asking.map(problem).collect()
 }
 
-fn compile_rule(config: &RuleConfig, sinks: &[String], matchers: Vec<Matcher>) -> Option<Rule> {
+fn compile_rule(config: &RuleConfig, sinks: &[String], scope: &[String], matchers: Vec<Matcher>) -> Option<Rule> {
     let mut notify = config.notify.clone().unwrap_or_else(|| sinks.to_vec());
     notify.sort();
     notify.dedup();
@@ -303,12 +306,13 @@ fn compile_rule(config: &RuleConfig, sinks: &[String], matchers: Vec<Matcher>) -
         name: config.name.as_str().into(),
         definition: hash(&RuleConfig { notify: Some(notify.clone()), ..config.clone() }),
         correlation: hash(&(
-            (&config.matchers, &config.group_by, &config.open_when),
+            (&config.matchers, &config.group_by, &config.union_by, &config.open_when),
             [config.window.as_micros(), config.wait.as_micros()],
             config.missing_label,
         )),
         matchers,
         group_by: config.group_by.iter().map(|label| label.as_str().into()).collect(),
+        union: config.union_by.as_ref().map(|union| Arc::new(Union::compile(union, scope))),
         window: config.window,
         open_when: open_when(&config.open_when)?,
         wait: config.wait,
@@ -383,6 +387,7 @@ mod tests {
             ("{name: a, group_by: [service], incident: {title: t}}", true),
             ("{name: a, group_by: [service], resolve_after: 1h, on_stale: hold, notify: [x]}", true),
             ("{name: a, group_by: [host]}", false),
+            ("{name: a, union_by: {labels: [service]}}", false),
             ("{name: a, group_by: [service], window: 6m}", false),
             ("{name: a, group_by: [service], wait: 1s}", false),
             ("{name: a, group_by: [service], open_when: {events: 1}}", false),

@@ -15,6 +15,7 @@ mod maintenance;
 mod matcher;
 mod title;
 mod topology;
+mod union;
 mod validate;
 
 pub use changes::ChangesConfig;
@@ -27,6 +28,7 @@ pub use maintenance::{MaintenanceConfig, MaintenanceWindow};
 pub use matcher::{Field, Matcher, Operator, Pattern, parse_matcher};
 pub use title::{TITLE_BYTES_MAX, Title, TitleContext};
 pub use topology::{Direction, ServiceConfig, Topology, TopologyConfig, VISITS_MAX, Walked};
+pub use union::{Union, UnionConfig};
 pub use validate::{Problem, check_name};
 
 use std::time::Duration;
@@ -121,6 +123,9 @@ pub struct RuleConfig {
     /// Labels whose values make the group key. Default: one group.
     #[serde(default)]
     pub group_by: Vec<String>,
+    /// Instead of `group_by`: labels of which any one joins alerts that share its value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub union_by: Option<UnionConfig>,
     /// The span of event time in which `open_when` must hold. Default `5m`, at most `24h`.
     #[serde(default = "defaults::window", with = "crate::event::duration")]
     #[schemars(with = "String")]

@@ -95,7 +95,7 @@ pub(super) fn check_rule(
         check.error(field, wrong);
     }
     if let Some(title) = &config.incident.title
-        && let Err(wrong) = titles.add(&config.name, title, &config.group_by)
+        && let Err(wrong) = titles.add(&config.name, title, key_labels(config))
     {
         check.error("incident.title", wrong);
     }
@@ -109,8 +109,9 @@ pub(super) fn same_twice(rules: &[(usize, &RuleConfig, Vec<Matcher>)]) -> Vec<Pr
     for (place, config, matchers) in rules {
         let mut wanted: Vec<String> = matchers.iter().map(Matcher::to_string).collect();
         wanted.sort();
-        let mut group_by = config.group_by.clone();
+        let mut group_by = key_labels(config).to_vec();
         group_by.sort();
+        let group_by = (config.union_by.is_some(), group_by);
         let earlier: usize = *first.entry((wanted, group_by)).or_insert(*place);
         if earlier != *place {
             let message = format!("takes the same alerts into the same groups as rules[{earlier}]");
@@ -118,6 +119,11 @@ pub(super) fn same_twice(rules: &[(usize, &RuleConfig, Vec<Matcher>)]) -> Vec<Pr
         }
     }
     problems
+}
+
+/// The labels that a group is known by.
+fn key_labels(config: &RuleConfig) -> &[String] {
+    config.union_by.as_ref().map_or(&config.group_by, |union| &union.labels)
 }
 
 struct Check {
@@ -162,6 +168,9 @@ impl Check {
     }
 
     fn group_by(&mut self, config: &RuleConfig, scope: &[String]) {
+        if config.union_by.is_some() {
+            return self.problems.extend(super::union::check(&self.root, config));
+        }
         if config.group_by.len() > GROUP_BY_MAX {
             return self
                 .error("group_by", format!("at most {GROUP_BY_MAX} labels make a key, not {}", config.group_by.len()));

@@ -217,12 +217,12 @@ impl ShardTask {
 
 /// A decision becomes an incident's row, a timeline entry, and a delivery for each sink that is told.
 fn record(commit: &mut Commit, decision: Decision) {
-    let Decision { action, reason, sequence, at, detail, incident, alerts, notify } = decision;
+    let Decision { action, reason, sequence, at, detail, incident, alerts, by, notify } = decision;
     commit.timeline.push(TimelineEntry {
         incident: incident.id,
         sequence,
         at,
-        by: format!("rule:{}", incident.rule),
+        by: by.map_or_else(|| format!("rule:{}", incident.rule), |by| by.to_string()),
         what: action,
         reason: reason.code().to_owned(),
         detail,

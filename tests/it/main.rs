@@ -21,3 +21,4 @@ mod scenarios;
 mod shuffle;
 mod store;
 mod tidy;
+mod union;

@@ -1,8 +1,9 @@
-//! `incidentd incidents list|show`: reads incidents of a running daemon over its HTTP API.
+//! `incidentd incidents list|show|merge|split`: reads and operates incidents of a running daemon over its HTTP API.
 //!
 //! Tables and sheets for people, the API's JSON for programs. Whatever a table does not know of an answer it leaves
 //! out, so that a newer daemon can be read as well.
 
+mod merge;
 mod sheet;
 
 use std::collections::BTreeMap;
@@ -23,9 +24,11 @@ const EXAMPLES: &str = "\
 Examples:
   incidentd incidents list --status open
   incidentd incidents list --priority P1 --all --json | jq '.incidents[].title'
-  incidentd incidents show INC-0A1B2C3D4E5F6";
+  incidentd incidents show INC-0A1B2C3D4E5F6
+  incidentd incidents merge INC-0A1B2C3D4E5F6 --into INC-1A1B2C3D4E5F6
+  incidentd incidents split INC-1A1B2C3D4E5F6 --part INC-0A1B2C3D4E5F6";
 
-/// Read incidents of a running daemon.
+/// Read and operate incidents of a running daemon.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct IncidentsArgs {
@@ -39,6 +42,10 @@ enum IncidentsCommand {
     List(ListArgs),
     /// Show one incident with its alerts, links, timeline and reasons.
     Show(ShowArgs),
+    /// Merge an incident into another one, which goes on with its alerts.
+    Merge(merge::MergeArgs),
+    /// Take out of an incident what was merged into it, and keep it apart.
+    Split(merge::SplitArgs),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -169,6 +176,8 @@ pub async fn incidents(args: IncidentsArgs) -> Result<(), Failure> {
     match args.command {
         IncidentsCommand::List(args) => list(args).await,
         IncidentsCommand::Show(args) => show(args).await,
+        IncidentsCommand::Merge(args) => merge::merge(args).await,
+        IncidentsCommand::Split(args) => merge::split(args).await,
     }
 }
 

@@ -269,6 +269,7 @@ impl Shard {
         }
         self.count_children();
         self.groups.finish_restore();
+        self.unions.finish_restore();
         let report = self.rebind();
         self.timers.clear();
         (self.heartbeats_at, self.suppression_at) = (Timestamp::MAX, Timestamp::MAX);
@@ -312,13 +313,7 @@ impl Shard {
             let Some(group) = self.groups.slots.get(slot) else { continue };
             let place = places.get(&group.rule_name).copied();
             let rule = place.map(|place| self.rules.rules[place as usize].clone());
-            let names = group.key.iter().map(|(name, _)| self.names.text(*name));
-            // The group of a storm is one of the scope.
-            let wanted = |rule: &Rule| {
-                let group_by = if group.storm.is_some() { &self.rules.scope } else { &rule.group_by };
-                names.eq(group_by.iter().map(|name| &**name))
-            };
-            let same_key = rule.as_deref().is_some_and(wanted);
+            let same_key = rule.as_ref().is_some_and(|rule| self.groups_alike(group, rule));
             let same = same_key && rule.as_ref().is_some_and(|rule| rule.correlation == group.correlation);
             let has_incident = group.incident.is_some();
             // A rule that comes back finds its incident again, so that no second one opens beside it.
@@ -343,6 +338,7 @@ impl Shard {
             }
         }
         self.keep_storms();
+        self.unions.unlead_retired(&self.groups);
         report
     }
 

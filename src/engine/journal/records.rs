@@ -6,7 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::codec::{Fault, Reader, Writer};
-use crate::engine::alert::{Alert, AlertState, Dirty, Membership, Register, Texts};
+use crate::engine::alert::{Alert, AlertState, Dirty, Membership, OWN, Register, Texts};
 use crate::engine::flapping::{Flapping, Turns, read_flapping, write_flapping};
 use crate::engine::group::{Gathered, Group, Incident, Opening, Phase, Policy, RETIRED, Turn};
 use crate::engine::incident::{IncidentLink, IncidentStatus};
@@ -127,8 +127,12 @@ pub(super) fn write_alert(writer: &mut Writer, names: &Interner, slot: u32, aler
     writer.number(alert.memberships.len() as u64);
     for membership in &alert.memberships {
         writer.number(u64::from(membership.group));
-        let Membership { firing, linked, flapping, .. } = *membership;
-        writer.byte(u8::from(firing) | u8::from(linked) << 1 | u8::from(flapping) << 2);
+        let Membership { firing, linked, flapping, origin, .. } = *membership;
+        let flags = [firing, linked, flapping, origin != OWN];
+        writer.byte(flags.iter().enumerate().map(|(bit, flag)| u8::from(*flag) << bit).sum());
+        if origin != OWN {
+            writer.number(u64::from(origin));
+        }
     }
     alert.turns.write(writer);
 }
@@ -163,8 +167,9 @@ pub(super) fn read_alert(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
     alert.texts.summary = read_maybe_text(reader)?.map(|text| names.intern(text));
     for _ in 0..reader.count()? {
         let (group, flags) = (reader.small()?, reader.byte()?);
-        let [firing, linked, flapping] = [1, 2, 4].map(|flag| flags & flag != 0);
-        alert.memberships.push(Membership { group, place: 0, firing, linked, flapping });
+        let [firing, linked, flapping, via] = [1, 2, 4, 8].map(|flag| flags & flag != 0);
+        let origin = if via { reader.small()? } else { OWN };
+        alert.memberships.push(Membership { group, place: 0, firing, linked, flapping, origin });
     }
     alert.turns = Turns::read(reader)?;
     Ok((slot, alert))
@@ -243,7 +248,7 @@ fn read_gathered(reader: &mut Reader<'_>) -> Result<Gathered, Fault> {
 pub(super) fn write_group(writer: &mut Writer, names: &Interner, slot: u32, group: &Group) {
     writer.byte(GROUP);
     writer.number(u64::from(slot));
-    writer.byte(u8::from(group.rule == RETIRED));
+    writer.byte(u8::from(group.rule == RETIRED) | u8::from(group.union) << 1);
     writer.text(&group.rule_name);
     writer.fixed(group.correlation);
     writer.wide(group.key_hash);
@@ -278,7 +283,8 @@ pub(super) fn write_group(writer: &mut Writer, names: &Interner, slot: u32, grou
 
 pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Result<(u32, Group), Fault> {
     let slot = reader.slot()?;
-    let retired = reader.flag()?;
+    let flags = reader.byte()?;
+    let (retired, union) = (flags & 1 != 0, flags & 2 != 0);
     let rule_name = Arc::from(reader.text()?);
     let (correlation, key_hash) = (reader.fixed()?, reader.wide()?);
     let parts = reader.count()?;
@@ -304,6 +310,7 @@ pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
     let incident = if reader.flag()? { Some(Box::new(read_incident(reader)?)) } else { None };
     let phase = match (&incident, waiting) {
         (Some(incident), _) if incident.status.is_live() => Phase::Live,
+        (Some(incident), _) if incident.status == IncidentStatus::Closed => Phase::Merged,
         (Some(_), _) => Phase::Resolved,
         (None, Some(until)) => Phase::Waiting(until),
         (None, None) => Phase::Gathering,
@@ -314,6 +321,7 @@ pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
         correlation,
         key_hash,
         key,
+        union,
         phase,
         span,
         opening,

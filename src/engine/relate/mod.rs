@@ -3,9 +3,13 @@
 //! Called when an incident opens, comes back, resolves or closes; each relation is a file of its own.
 
 pub(super) mod changes;
+mod component;
 pub(super) mod merge;
 mod openings;
+mod parts;
 pub(super) mod storm;
+#[cfg(test)]
+mod tests;
 pub(super) mod topology;
 pub(super) mod union;
 
@@ -27,20 +31,30 @@ pub(super) struct Relations {
     pub(super) told: bool,
     /// Whether an operator has taken it out of a storm: it becomes part of none any more.
     pub(super) apart: bool,
+    /// The incident that this one was merged into.
+    pub(super) merged_into: Option<IncidentId>,
+    /// Incidents that were merged into this one and can be split from it, in the order of the merges.
+    pub(super) parts: Vec<IncidentId>,
 }
 
 impl Relations {
     pub(super) fn write(&self, writer: &mut Writer) {
-        let flags = [self.parent.is_some(), self.holds, self.told, self.apart];
+        let flags = [self.parent.is_some(), self.holds, self.told, self.apart, self.merged_into.is_some()];
         writer.byte(flags.iter().enumerate().map(|(bit, flag)| u8::from(*flag) << bit).sum());
-        self.parent.into_iter().for_each(|parent| writer.fixed(parent.0));
+        self.parent.into_iter().chain(self.merged_into).for_each(|other| writer.fixed(other.0));
+        writer.number(self.parts.len() as u64);
+        self.parts.iter().for_each(|part| writer.fixed(part.0));
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
         let flags = reader.byte()?;
-        let [has_parent, holds, told, apart] = [1, 2, 4, 8].map(|flag| flags & flag != 0);
-        let parent = if has_parent { Some(IncidentId(reader.fixed()?)) } else { None };
-        Ok(Self { parent, holds, told, apart })
+        let [has_parent, holds, told, apart, is_merged] = [1, 2, 4, 8, 16].map(|flag| flags & flag != 0);
+        let mut other =
+            |there| -> Result<_, Fault> { Ok(if there { Some(IncidentId(reader.fixed()?)) } else { None }) };
+        let (parent, merged_into) = (other(has_parent)?, other(is_merged)?);
+        let parts = reader.count()?;
+        let parts = (0..parts).map(|_| Ok(IncidentId(reader.fixed()?))).collect::<Result<_, Fault>>()?;
+        Ok(Self { parent, holds, told, apart, merged_into, parts })
     }
 
     /// Whether sinks are told of the parent instead. Where they know the incident, its end is never kept from them.

@@ -130,6 +130,8 @@ impl Shard {
         let key = key.iter().map(|(name, value)| (names.intern(name), value.map(|value| names.share(value)))).collect();
         let mut group = Group::new(now, (place, rule), key_hash, key);
         group.storm = Some(Box::default());
+        // It has no alerts of its own that values could lead to.
+        group.union = false;
         group.phase = Phase::Live;
         let storm = self.groups.insert(group);
         let id = self.incident_id(rule, storm, event);

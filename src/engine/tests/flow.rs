@@ -43,7 +43,7 @@ fn a_child_that_is_taken_out_leaves_no_link_and_what_is_no_child_is_refused() {
     send(&mut shard, 0, Status::Firing, 0..4);
     let storm = storm_doc(&shard);
     let part = shard.docs().into_iter().find(|doc| !links(doc, "parent").is_empty()).expect("a child").id;
-    let split = |incident, part| Command::Split { incident, part };
+    let split = |incident, part| Command::Split { version: None, incident, part };
     shard.command(at(1), "alice", &split(storm.id, part)).expect("it is a child");
     assert_eq!(storm_doc(&shard).storm, Some(StormDoc { children: 2, open: 2, active: true }));
     let docs = shard.docs();

@@ -135,6 +135,10 @@ fn incident(tx: &Transaction<'_>, ledger: &mut Ledger, doc: &IncidentDoc) -> Res
     }
     if doc.status == IncidentStatus::Closed {
         ledger.closed += 1;
+    } else if doc.version > 1 {
+        // Only one that was merged is open again after it was closed.
+        let sql = "SELECT 1 FROM incidents WHERE id = ?1 AND status = 'closed'";
+        ledger.closed -= i64::from(tx.prepare_cached(sql)?.exists([&id])?);
     }
     tx.prepare_cached(
         "INSERT INTO incidents (id, opened_at, updated_at, status, priority, service, rule, doc)

@@ -321,15 +321,19 @@ impl Run {
                 comment: silenced.name.clone(),
             }),
             Ordered::Expire(name) => Command::Expire(*self.silences.get(name).ok_or("there is no such silence")?),
-            Ordered::Merge(incident, into) => Command::Merge { incident: id(incident)?, into: id(into)? },
-            Ordered::Split(incident, part) => Command::Split { incident: id(incident)?, part: id(part)? },
+            Ordered::Merge(incident, into) => {
+                Command::Merge { incident: id(incident)?, into: id(into)?, version: None }
+            }
+            Ordered::Split(incident, part) => {
+                Command::Split { incident: id(incident)?, part: id(part)?, version: None }
+            }
         };
         let done = self.shard.command(self.now, "operator", &command);
         if let (Ordered::Silence(silenced), Ok(Done::Silence(silence))) = (ordered, &done) {
             let id = silence.id.parse().map_err(|_| format!("{:?} is no UUID", silence.id))?;
             self.silences.insert(silenced.name.clone(), id);
         }
-        Ok(done.map_or_else(|refusal| refusal.to_string(), |_| "done".to_owned()))
+        Ok(done.map_or_else(|refusal| self.numbered(&refusal.to_string()), |_| "done".to_owned()))
     }
 
     /// One verdict an event, in order; a reject among them.
@@ -376,6 +380,12 @@ impl Run {
         }) + 1
     }
 
+    /// A text in which incidents go by their numbers.
+    fn numbered(&self, text: &str) -> String {
+        let known = self.outcome.incidents.iter().enumerate();
+        known.fold(text.to_owned(), |text, (place, id)| text.replace(&id.to_string(), &format!("#{}", place + 1)))
+    }
+
     fn verdict(&mut self, verdict: Result<Verdict, Reject>) -> String {
         let verdict = match verdict {
             Ok(verdict) => verdict,
@@ -405,7 +415,7 @@ impl Run {
         let gathered =
             if *reason == Reason::Gathered { Some(&**detail) } else { detail.split_once("; ").map(|part| part.1) };
         if let Some(gathered) = gathered.filter(|_| !matches!(reason, Reason::ConditionMet { .. })) {
-            text.push_str(&format!(" ({gathered})"));
+            text.push_str(&format!(" ({})", self.numbered(gathered)));
         }
         text
     }
