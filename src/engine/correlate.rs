@@ -84,7 +84,7 @@ impl Shard {
         self.rules.matching(&AlertSubject { alert: &self.alerts.slots[slot], names: &self.names }, &mut found);
         let mut best = Verdict::new(Outcome::Recorded, Reason::NoRule);
         let mut targets = Targets::new();
-        self.unions.forget_ways();
+        self.unions.look_at(!sighting.changed);
         let mut epoch = self.epoch;
         for rule in &found {
             match self.group_for(now, slot, *rule) {

@@ -94,8 +94,13 @@ impl Shard {
         let of_rule = |number: &u32| self.unions.value(*number).rule == rule.name;
         let before: HashSet<u32> = self.unions.held_by(slot).iter().copied().filter(of_rule).collect();
         let values = self.hold_values(slot, &rule, &union);
-        let unchanged = before.is_empty() || before == values.iter().copied().collect();
+        let same = before == values.iter().copied().collect();
+        let unchanged = same || before.is_empty();
         let present = if unchanged { self.present(slot, place) } else { None };
+        if let (true, true, Some(present)) = (same, self.unions.is_relook(), present) {
+            // After a restart or a reload its rules are looked for anew. It says nothing new, so nothing comes of it.
+            return Ok(present);
+        }
         let candidates = self.candidates(now, present, &values, &union);
         let group = match (candidates.as_slice(), present) {
             ([], Some(present)) => present,

@@ -351,7 +351,7 @@ impl Shard {
     fn rejoin(&mut self, whole: u32, part: u32) -> u64 {
         let other_rule = self.groups.slots[whole].rule_name != self.groups.slots[part].rule_name;
         let members = if other_rule { self.groups.slots[whole].members.clone() } else { Vec::new() };
-        self.unions.forget_ways();
+        self.unions.look_at(false);
         let mut joined = 0;
         for slot in members {
             let firing = self.alerts.slots[slot].membership(whole).is_some_and(|membership| membership.firing);

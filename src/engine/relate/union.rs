@@ -78,6 +78,7 @@ pub(in crate::engine) struct Unions {
     culprits: BTreeSet<u32>,
     /// How the alert that is being looked at got into a group: through which merged one.
     ways: SmallVec<[(u32, u32); 2]>,
+    relook: bool,
     dirty_values: Vec<u32>,
     gone_values: Vec<u32>,
     dirty_held: Vec<u32>,
@@ -283,8 +284,14 @@ impl Unions {
         self.ways.push((group, origin));
     }
 
-    pub(in crate::engine) fn forget_ways(&mut self) {
+    /// An alert is about to be looked at; again where it is known to fire and says nothing new.
+    pub(in crate::engine) fn look_at(&mut self, again: bool) {
+        self.relook = again;
         self.ways.clear();
+    }
+
+    pub(super) fn is_relook(&self) -> bool {
+        self.relook
     }
 
     /// It gets there in more than one way, so the group has it by itself.
