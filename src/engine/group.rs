@@ -58,6 +58,8 @@ pub(super) struct Gathered {
     pub(super) linked: u32,
     pub(super) changed: u32,
     pub(super) cleared: u32,
+    /// Links to causes, symptoms and changes that were set or taken off.
+    pub(super) related: u32,
     pub(super) due: Option<Timestamp>,
 }
 
@@ -146,9 +148,14 @@ impl Group {
 impl Gathered {
     /// As words for the timeline; empty where nothing was gathered.
     pub(super) fn news(&self) -> String {
-        let parts = [(self.linked, "linked"), (self.changed, "changed"), (self.cleared, "cleared")];
-        let parts = parts.iter().filter(|(count, _)| *count > 0);
-        let parts = parts.map(|(count, what)| format!("{count} alert{} {what}", if *count == 1 { "" } else { "s" }));
+        let parts = [
+            (self.linked, "alert", "linked"),
+            (self.changed, "alert", "changed"),
+            (self.cleared, "alert", "cleared"),
+            (self.related, "link", "changed"),
+        ];
+        let parts = parts.iter().filter(|(count, ..)| *count > 0);
+        let parts = parts.map(|(count, of, what)| format!("{count} {of}{} {what}", if *count == 1 { "" } else { "s" }));
         parts.collect::<Vec<_>>().join(", ")
     }
 }
@@ -226,8 +233,8 @@ mod tests {
 
     #[test]
     fn what_was_gathered_is_told_in_words() {
-        let gathered = Gathered { linked: 12, changed: 0, cleared: 1, due: None };
-        assert_eq!(gathered.news(), "12 alerts linked, 1 alert cleared");
+        let gathered = Gathered { linked: 12, changed: 0, cleared: 1, related: 2, due: None };
+        assert_eq!(gathered.news(), "12 alerts linked, 1 alert cleared, 2 links changed");
         assert_eq!(Gathered::default().news(), "");
     }
 }

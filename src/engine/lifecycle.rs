@@ -75,6 +75,7 @@ impl Shard {
         self.dismiss(group, |membership, alert| membership.firing || alert.last_seen >= since);
         let storm = self.storm_of(now, self.groups.slots[group].rule);
         let incident = self.new_incident(now, id, &rule, group, slot, storm);
+        let first_event = self.first_event(group, since);
         self.incidents.insert(id, group);
         let state = &mut self.groups.slots[group];
         state.incident = Some(Box::new(incident));
@@ -82,10 +83,11 @@ impl Shard {
         state.opening = None;
         state.span.clear();
         self.link_members(group);
+        let traced = self.trace(group, first_event);
         let have = self.groups.slots[group].members.len();
         let detail = format!("{reason}; {have} {}", if have == 1 { "alert" } else { "alerts" });
         self.emit(now, group, Action::Opened, reason, detail);
-        self.relate(now, group);
+        self.relate(now, group, traced);
         Verdict::of(Outcome::Opened, reason, id)
     }
 
@@ -114,9 +116,13 @@ impl Shard {
     ) -> Incident {
         let severity = self.gravest(group).max(self.alerts.slots[slot].severity);
         let urgency = rule.urgency(severity);
-        let service = self
-            .key_value(group, "service")
+        let listed = self.listed_service(slot);
+        let service = listed
+            .map(|service| Arc::from(self.rules.topology.name(service)))
+            .or_else(|| self.key_value(group, "service"))
             .or_else(|| self.alerts.slots[slot].texts.label(&self.names, "service").map(Arc::from));
+        let said = listed.filter(|_| rule.impact_from_service).and_then(|service| self.rules.topology.impact(service));
+        let impact = said.unwrap_or(rule.impact);
         Incident {
             id,
             status: IncidentStatus::Open,
@@ -124,10 +130,10 @@ impl Shard {
             sequence: 0,
             title: self.title(rule, group, slot),
             severity,
-            impact: rule.impact,
+            impact,
             fixed_urgency: rule.urgency,
             urgency,
-            priority: self.rules.priority(rule.impact, urgency),
+            priority: self.rules.priority(impact, urgency),
             service,
             opened_at: now,
             acknowledged_at: None,
@@ -139,7 +145,7 @@ impl Shard {
             reasons: Vec::new(),
             links: self.links(slot),
             policy: policy(rule),
-            relations: Relations { parent: storm },
+            relations: Relations { parent: storm, ..Relations::default() },
         }
     }
 
@@ -241,7 +247,7 @@ impl Shard {
     }
 
     /// Takes the next sequence number and waits for what else belongs to the same delivery.
-    fn gather(&mut self, now: Timestamp, group: u32, severity: Severity) {
+    pub(super) fn gather(&mut self, now: Timestamp, group: u32, severity: Severity) {
         self.raise(group, severity);
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         incident.sequence += 1;
@@ -273,7 +279,14 @@ impl Shard {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         let gathered = std::mem::take(&mut incident.gathered);
         let action = if gathered.linked > 0 { Action::Linked } else { Action::Updated };
-        self.push_decision(now, group, action, Reason::Gathered, gathered.news());
+        match incident.relations.untold.take_news() {
+            Some(symptoms) => {
+                let news = [symptoms, gathered.news()].into_iter().filter(|news| !news.is_empty());
+                let detail = news.collect::<Vec<_>>().join("; ");
+                self.push_decision(now, group, action, Reason::SymptomFound, detail);
+            }
+            None => self.push_decision(now, group, action, Reason::Gathered, gathered.news()),
+        }
     }
 
     /// A linked member has cleared; with the last one, the time to all clear begins.
@@ -401,6 +414,7 @@ impl Shard {
         let closes = incident.policy.reopen_within.is_zero();
         state.phase = Phase::Resolved;
         state.span.clear();
+        self.delist(group);
         let detail = "all alerts have cleared".to_owned();
         self.emit(now, group, Action::Resolved, Reason::AllClear, detail);
         if closes {
@@ -412,6 +426,7 @@ impl Shard {
 
     /// The condition holds again within `reopen_within`; `since` is when its window began.
     pub(super) fn reopen(&mut self, now: Timestamp, group: u32, since: Timestamp) -> Verdict {
+        let first_event = self.first_event(group, since);
         self.dismiss(group, |membership, alert| membership.linked || membership.firing || alert.last_seen >= since);
         let state = &mut self.groups.slots[group];
         let Some(incident) = state.incident.as_deref_mut() else {
@@ -424,8 +439,9 @@ impl Shard {
         let linked = self.link_members(group);
         self.raise(group, self.gravest(group));
         let detail = format!("came back: {linked} {} linked anew", if linked == 1 { "alert" } else { "alerts" });
+        let traced = self.trace(group, first_event);
         self.emit(now, group, Action::Reopened, Reason::Recurrence, detail);
-        self.relate(now, group);
+        self.relate(now, group, traced);
         Verdict::of(Outcome::Opened, Reason::Recurrence, id)
     }
 
@@ -460,7 +476,8 @@ impl Shard {
     fn emit(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, mut detail: String) {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         let news = std::mem::take(&mut incident.gathered).news();
-        if !news.is_empty() {
+        let symptoms = incident.relations.untold.take_news().unwrap_or_default();
+        for news in [symptoms, news].into_iter().filter(|news| !news.is_empty()) {
             detail = format!("{detail}; {news}");
         }
         incident.sequence += 1;
@@ -478,7 +495,7 @@ impl Shard {
         self.schedule_group(group);
     }
 
-    fn push_decision(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, detail: String) {
+    pub(super) fn push_decision(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, detail: String) {
         let state = &self.groups.slots[group];
         let Some(incident) = state.incident.as_deref() else { return };
         // Who is told is decided here and nowhere else. A resolve always passes.

@@ -272,6 +272,7 @@ impl Shard {
         (self.heartbeats_at, self.suppression_at) = (Timestamp::MAX, Timestamp::MAX);
         self.schedule_heartbeats();
         self.schedule_suppression();
+        self.finish_relations();
         for slot in alerts.iter().copied().filter(|slot| self.alerts.slots.get(*slot).is_some()).collect::<Vec<_>>() {
             self.alerts.slots[slot].timer_at = Timestamp::MAX;
             self.schedule_alert(slot);
@@ -291,6 +292,7 @@ impl Shard {
         self.rules = rules;
         self.config = config;
         let report = self.rebind();
+        self.rebind_services();
         if self.config.retention() < retention {
             let alerts: Vec<u32> = self.alerts.slots.slots().map(|(slot, _)| slot).collect();
             alerts.into_iter().for_each(|slot| self.schedule_alert(slot));

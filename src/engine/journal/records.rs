@@ -211,14 +211,14 @@ fn read_incident_counters(reader: &mut Reader<'_>, incident: Option<&mut Inciden
     Ok(())
 }
 
-fn write_gathered(writer: &mut Writer, Gathered { linked, changed, cleared, due }: Gathered) {
-    [linked, changed, cleared].into_iter().for_each(|count| writer.number(u64::from(count)));
+fn write_gathered(writer: &mut Writer, Gathered { linked, changed, cleared, related, due }: Gathered) {
+    [linked, changed, cleared, related].into_iter().for_each(|count| writer.number(u64::from(count)));
     writer.maybe_time(due);
 }
 
 fn read_gathered(reader: &mut Reader<'_>) -> Result<Gathered, Fault> {
-    let (linked, changed, cleared) = (reader.small()?, reader.small()?, reader.small()?);
-    Ok(Gathered { linked, changed, cleared, due: reader.maybe_time()? })
+    let (linked, changed, cleared, related) = (reader.small()?, reader.small()?, reader.small()?, reader.small()?);
+    Ok(Gathered { linked, changed, cleared, related, due: reader.maybe_time()? })
 }
 
 pub(super) fn write_group(writer: &mut Writer, names: &Interner, slot: u32, group: &Group) {

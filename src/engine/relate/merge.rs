@@ -20,11 +20,11 @@ impl Shard {
     /// Takes a part out of an incident again, and keeps it apart.
     pub(in crate::engine) fn split(
         &mut self,
-        _now: Timestamp,
-        _by: &str,
-        _incident: IncidentId,
-        _part: IncidentId,
+        now: Timestamp,
+        by: &str,
+        incident: IncidentId,
+        part: IncidentId,
     ) -> Result<Done, Refusal> {
-        Err(Refusal::Unknown)
+        self.split_symptom(now, by, incident, part).ok_or(Refusal::Unknown)
     }
 }

@@ -7,7 +7,7 @@
 //! an event may do so too (`+90s`, `-5m`). A verdict is `outcome reason`, with `have/need` where a rule waits and the
 //! incident where one is concerned. A decision is
 //! `action #incident seq number priority 'title' alerts firing/total reason why`, and `(detail)` where something was
-//! gathered. Incidents are numbered in the order in which they open. A step without `decisions` must cause none.
+//! gathered or related. A link between incidents, or to a change, is `#incident type target: reason`. Incidents are numbered in the order in which they open. A step without `decisions` must cause none.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use incidentd::identity::IncidentId;
 use incidentd::normalise::{IdentifiedBy, NormaliseConfig, Normaliser, Scratch};
 use incidentd::rules::{
     ChangesConfig, Definition, HeartbeatConfig, InhibitRuleConfig, MaintenanceConfig, RuleConfig, RuleSet,
-    ServiceConfig, compile,
+    ServiceConfig, TopologyConfig, compile,
 };
 use serde::Deserialize;
 
@@ -42,6 +42,8 @@ pub struct Scenario {
     rules: Vec<RuleConfig>,
     #[serde(default)]
     services: Vec<ServiceConfig>,
+    #[serde(default)]
+    topology: TopologyConfig,
     #[serde(default)]
     changes: ChangesConfig,
     #[serde(default)]
@@ -85,6 +87,8 @@ struct Step {
     verdicts: Option<Vec<String>>,
     #[serde(default)]
     decisions: Vec<String>,
+    /// Of incidents that are not closed, after the step. Not looked at where there is none.
+    links: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,6 +97,8 @@ struct Reload {
     rules: Vec<RuleConfig>,
     #[serde(default)]
     services: Vec<ServiceConfig>,
+    #[serde(default)]
+    topology: TopologyConfig,
     #[serde(default)]
     changes: ChangesConfig,
     #[serde(default)]
@@ -160,6 +166,7 @@ struct Happened {
     answers: Vec<String>,
     verdicts: Vec<String>,
     decisions: Vec<String>,
+    links: Vec<String>,
 }
 
 /// Reads the scenarios of a file: one in each YAML document.
@@ -180,18 +187,21 @@ impl Scenario {
         for (number, (step, happened)) in self.steps.iter().zip(&outcome.steps).enumerate() {
             let verdicts = step.verdicts.as_ref().is_none_or(|expected| *expected == happened.verdicts);
             let answers = step.answers.as_ref().is_none_or(|expected| *expected == happened.answers);
-            if !verdicts || !answers || step.decisions != happened.decisions {
-                let Happened { answers, verdicts, decisions } = happened;
+            let links = step.links.as_ref().is_none_or(|expected| *expected == happened.links);
+            if !verdicts || !answers || !links || step.decisions != happened.decisions {
+                let Happened { answers, verdicts, decisions, links } = happened;
                 let at = step.at.map(|at| duration::format(at.0)).unwrap_or_default();
                 return Err(format!(
-                    "step {} (at {at}) expected\n{}{}{}but there came\n{}{}{}",
+                    "step {} (at {at}) expected\n{}{}{}{}but there came\n{}{}{}{}",
                     number + 1,
                     list("answers", step.answers.as_ref().unwrap_or(answers)),
                     list("verdicts", step.verdicts.as_ref().unwrap_or(verdicts)),
                     list("decisions", &step.decisions),
+                    list("links", step.links.as_ref().unwrap_or(links)),
                     list("answers", answers),
                     list("verdicts", verdicts),
                     list("decisions", decisions),
+                    list("links", links),
                 ));
             }
         }
@@ -244,6 +254,7 @@ impl Run {
         let fingerprint_labels = settings.fingerprint_labels.clone();
         let rules = compiled(&Definition {
             services: &scenario.services,
+            topology: &scenario.topology,
             changes: &scenario.changes,
             inhibit_rules: &scenario.inhibit_rules,
             maintenance: &scenario.maintenance,
@@ -271,6 +282,7 @@ impl Run {
         if let Some(reload) = &step.reload {
             self.rules = compiled(&Definition {
                 services: &reload.services,
+                topology: &reload.topology,
                 changes: &reload.changes,
                 inhibit_rules: &reload.inhibit_rules,
                 maintenance: &reload.maintenance,
@@ -291,7 +303,8 @@ impl Run {
         self.journal.extend(Some(changes.journal).filter(|entry| !entry.is_empty()));
         let decisions: Vec<String> = changes.decisions.iter().map(|decision| self.decision(decision)).collect();
         let verdicts = verdicts.into_iter().map(|verdict| self.verdict(verdict)).collect();
-        self.outcome.steps.push(Happened { answers, verdicts, decisions });
+        let links = self.links();
+        self.outcome.steps.push(Happened { answers, verdicts, decisions, links });
         match self.mode {
             Mode::JournalEveryStep => self.restart(false),
             Mode::SnapshotEveryStep => self.restart(true),
@@ -394,12 +407,40 @@ impl Run {
             alerts.total,
             reason.code()
         );
+        let whole = [
+            Reason::Gathered,
+            Reason::CauseFound,
+            Reason::CauseMoved,
+            Reason::CauseWithdrawn,
+            Reason::SymptomFound,
+            Reason::SymptomWithdrawn,
+            Reason::ChangeSuspected,
+        ];
         let gathered =
-            if *reason == Reason::Gathered { Some(&**detail) } else { detail.split_once("; ").map(|part| part.1) };
+            if whole.contains(reason) { Some(&**detail) } else { detail.split_once("; ").map(|part| part.1) };
         if let Some(gathered) = gathered.filter(|_| !matches!(reason, Reason::ConditionMet { .. })) {
-            text.push_str(&format!(" ({gathered})"));
+            text.push_str(&format!(" ({})", self.numbered(gathered)));
         }
         text
+    }
+
+    /// A text with the numbers of incidents in place of their names.
+    fn numbered(&self, text: &str) -> String {
+        let known = self.outcome.incidents.iter().enumerate();
+        known.fold(text.to_owned(), |text, (place, id)| text.replace(&id.to_string(), &format!("#{}", place + 1)))
+    }
+
+    fn links(&self) -> Vec<String> {
+        let number = |id: IncidentId| self.outcome.incidents.iter().position(|known| *known == id);
+        let mut docs = self.shard.docs();
+        docs.sort_by_key(|doc| number(doc.id));
+        let mut links = Vec::new();
+        for doc in docs {
+            for link in doc.links.iter().filter(|link| ["symptom_of", "cause_of", "change"].contains(&&*link.kind)) {
+                links.push(self.numbered(&format!("{} {} {}: {}", doc.id, link.kind, link.target, link.reason)));
+            }
+        }
+        links
     }
 }
 
