@@ -14,6 +14,7 @@ mod malformed;
 mod model;
 mod prometheus;
 mod recording;
+mod relations;
 mod reload;
 mod repeat;
 mod scenarios;

@@ -10,6 +10,8 @@ pub(super) mod services;
 pub(super) mod storm;
 pub(super) mod suspects;
 pub(super) mod symptoms;
+#[cfg(test)]
+mod tests;
 pub(super) mod topology;
 pub(super) mod union;
 

@@ -14,6 +14,7 @@ use crate::engine::journal::{Fault, Reader, Writer};
 use crate::engine::shard::Shard;
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
+use crate::rules::VISITS_MAX;
 
 /// Symptoms that a cause links to; the last link tells how many more there are.
 const SHOWN_MAX: usize = 100;
@@ -208,11 +209,22 @@ impl Shard {
         let Some(service) = self.listed(cause) else { return };
         let mut adopted = Vec::new();
         let mut left = Vec::new();
+        let visits = self.live.visits;
         for (symptom, distance) in self.live_dependants(service) {
             if !self.is_nearer(symptom, distance) || !self.may_cause(cause, symptom) {
                 continue;
             }
             let found = Found { group: cause, distance, set_by_hand: false };
+            // Since its cause was over, nobody has asked whether something else is broken nearer by.
+            // One opening asks for as many as a walk may visit services; others take the one that opens.
+            if self.has_outlived_its_cause(symptom) && self.live.visits - visits < VISITS_MAX as u64 * 3 {
+                if let Some(nearer) = self.find_cause(symptom).filter(|nearer| nearer.distance < distance) {
+                    if let Some(turn) = self.set_cause(symptom, nearer) {
+                        self.tell_turn(now, symptom, turn, Told::Later);
+                    }
+                    continue;
+                }
+            }
             let Some(turn) = self.set_cause(symptom, found) else { continue };
             self.tell_symptom(now, symptom, &turn, Told::Later);
             let id = self.incident_in(symptom).map(|incident| incident.id);
@@ -223,6 +235,16 @@ impl Shard {
         if !adopted.is_empty() {
             self.symptoms_join(now, cause, &adopted);
         }
+    }
+
+    fn is_alive(&self, id: IncidentId) -> bool {
+        self.incidents.get(&id).is_some_and(|group| self.is_live(*group))
+    }
+
+    /// Whether it has a cause that is over.
+    fn has_outlived_its_cause(&self, symptom: u32) -> bool {
+        let cause = self.incident_in(symptom).and_then(|incident| incident.relations.cause.as_ref());
+        cause.is_some_and(|cause| !self.is_alive(cause.id))
     }
 
     /// Each cause is told once of all that it loses.
@@ -238,8 +260,7 @@ impl Shard {
     pub(super) fn is_nearer(&self, symptom: u32, distance: u8) -> bool {
         let Some(incident) = self.incident_in(symptom) else { return false };
         let Some(cause) = &incident.relations.cause else { return true };
-        let live = self.incidents.get(&cause.id).is_some_and(|group| self.is_live(*group));
-        !cause.set_by_hand && (!live || distance < cause.distance)
+        !cause.set_by_hand && (!self.is_alive(cause.id) || distance < cause.distance)
     }
 
     /// The catalogue has changed: takes off the links that it no longer gives, and finds what it gives now.
