@@ -59,6 +59,10 @@ pub struct Metrics {
     pub clamped: Counter,
     /// Producer ids dropped early because the dedup horizon was full.
     pub dedup_overflow: Counter,
+    /// Changes forgotten early because there were too many.
+    pub changes_overflow: Counter,
+    /// Services visited by walks over the catalogue.
+    pub topology_visits: Counter,
     /// Alerts that no rule wanted.
     pub no_rule: Counter,
     /// Alertmanager severities that the map does not know.
@@ -129,6 +133,8 @@ impl Metrics {
             overloads: plain("incidentd_overload_refusals_total"),
             clamped: plain("incidentd_events_clamped_total"),
             dedup_overflow: plain("incidentd_dedup_overflow_total"),
+            changes_overflow: plain("incidentd_changes_overflow_total"),
+            topology_visits: plain("incidentd_topology_visits_total"),
             no_rule: plain("incidentd_no_rule_total"),
             unknown_severities: plain("incidentd_unknown_severity_total"),
             key_labels_missing: plain("incidentd_key_label_missing_total"),
@@ -143,6 +149,8 @@ impl Metrics {
             &metrics.overloads,
             &metrics.clamped,
             &metrics.dedup_overflow,
+            &metrics.changes_overflow,
+            &metrics.topology_visits,
             &metrics.no_rule,
             &metrics.unknown_severities,
             &metrics.key_labels_missing,
@@ -308,7 +316,7 @@ fn owned(labels: &[(&'static str, &str)]) -> Vec<Label> {
 }
 
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 17] = [
+    const COUNTERS: [(&str, &str); 19] = [
         ("incidentd_events_received_total", "Events received, by source of intake"),
         ("incidentd_events_total", "Events decided, by verdict"),
         ("incidentd_incident_transitions_total", "Transitions of incidents"),
@@ -319,6 +327,8 @@ fn describe(recorder: &PrometheusRecorder) {
         ("incidentd_overload_refusals_total", "Requests refused because the queues were full"),
         ("incidentd_events_clamped_total", "Events whose time was replaced by the receive time"),
         ("incidentd_dedup_overflow_total", "Producer ids forgotten before the dedup horizon passed"),
+        ("incidentd_changes_overflow_total", "Changes forgotten early because there were too many"),
+        ("incidentd_topology_visits_total", "Services visited to find causes, symptoms and suspected changes"),
         ("incidentd_dead_letters_total", "Records written to a dead-letter topic"),
         ("incidentd_kafka_rebalances_total", "Rebalances of the Kafka consumer group seen"),
         ("incidentd_kafka_gap_records_total", "Records that a topic had dropped before they were read"),

@@ -1,11 +1,14 @@
-//! What happens by the second: gauges, the conservation law, a changed configuration file.
+//! What happens by the second: gauges, the conservation law, a changed configuration or services file.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Shared, Source};
+use crate::config::named_services_file;
 use crate::metrics::{Invariant, Metrics};
 use crate::runtime::{ReadModel, Runtime, StatsBoard};
 
@@ -39,7 +42,7 @@ pub(super) async fn run(shared: Arc<Shared>, views: Views) {
             continue;
         }
         shared.metrics.upkeep();
-        let now = fingerprint(&shared.source).await;
+        let now = fingerprint(&shared.source, &shared.last_read).await;
         if now.is_some() && now != shared.last_read.get() {
             // Both outcomes are logged and counted by the reload itself.
             let _ = shared.reload().await;
@@ -47,27 +50,46 @@ pub(super) async fn run(shared: Arc<Shared>, views: Views) {
     }
 }
 
-/// What the configuration file was when it was last read, whoever asked for it and whatever came of it, so that a file
-/// is neither read twice nor left alone when it is put back soon after it was refused.
+/// What the configuration's files were when they were last read, whoever asked for it and whatever came of it, so that a
+/// file is neither read twice nor left alone when it is put back soon after it was refused.
 #[derive(Debug, Default)]
-pub(super) struct LastRead(Mutex<Option<u64>>);
+pub(super) struct LastRead {
+    fingerprint: Mutex<Option<u64>>,
+    /// Which services file a configuration of this hash names, so that it is looked for in a changed one only.
+    services_file: Arc<Mutex<(u64, Option<PathBuf>)>>,
+}
 
 impl LastRead {
     pub(super) fn get(&self) -> Option<u64> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set(&self, fingerprint: Option<u64>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
+        *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
     }
 }
 
-/// A hash of the file's content, `None` where it cannot be read at the moment.
-pub(super) async fn fingerprint(source: &Source) -> Option<u64> {
+/// A hash of what the file and the services file that it names hold, `None` where the file cannot be read at the moment.
+pub(super) async fn fingerprint(source: &Source, last_read: &LastRead) -> Option<u64> {
     let Source::File(path) = source else { return None };
-    let path = path.clone();
-    let bytes = tokio::task::spawn_blocking(move || std::fs::read(path)).await.ok()?.ok()?;
-    Some(xxhash_rust::xxh3::xxh3_64(&bytes))
+    let (path, named) = (path.clone(), last_read.services_file.clone());
+    let hashed = tokio::task::spawn_blocking(move || {
+        let bytes = std::fs::read(path).ok()?;
+        let hash = xxh3_64(&bytes);
+        let mut named = named.lock().unwrap_or_else(PoisonError::into_inner);
+        if named.0 != hash {
+            *named = (hash, std::str::from_utf8(&bytes).ok().and_then(named_services_file));
+        }
+        Some(hash ^ named.1.as_deref().map_or(0, services_hash))
+    });
+    hashed.await.ok()?
+}
+
+/// One that is missing has a hash as well, so that it is noticed when it comes. A pipe is not waited for.
+fn services_hash(path: &Path) -> u64 {
+    let regular = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+    let bytes = regular.then(|| std::fs::read(path).ok()).flatten();
+    bytes.map_or(1, |bytes| xxh3_64(&bytes).rotate_left(1))
 }
 
 /// Received = verdicts + in flight. The three are counted apart, so they are compared only when nothing moved for a

@@ -118,7 +118,7 @@ impl App {
     pub async fn start(source: Source, overrides: Overrides, clock: Clock) -> Result<Self, StartError> {
         let stopwatch = Stopwatch::start();
         let last_read = housekeeping::LastRead::default();
-        last_read.set(housekeeping::fingerprint(&source).await);
+        last_read.set(housekeeping::fingerprint(&source, &last_read).await);
         let config = load(&source, &overrides).map_err(StartError::Config)?;
         check_bind(config.listen, overrides.insecure).map_err(StartError::Usage)?;
         let rules = Arc::new(config.rule_set().0);

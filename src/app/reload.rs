@@ -47,7 +47,7 @@ impl Shared {
     pub(crate) async fn reload(&self) -> Result<String, Vec<String>> {
         let mut current = self.config.lock().await;
         // Before the file is read: a change in between is then noticed by the next look.
-        self.last_read.set(fingerprint(&self.source).await);
+        self.last_read.set(fingerprint(&self.source, &self.last_read).await);
         let outcome = self.try_reload(&mut current).await;
         match &outcome {
             Ok(report) => {

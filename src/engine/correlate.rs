@@ -31,9 +31,9 @@ impl Sighting<'_> {
 }
 
 /// What the matchers of a rule see of an alert: its last word, not what a late event said.
-struct AlertSubject<'a> {
-    alert: &'a Alert,
-    names: &'a Interner,
+pub(super) struct AlertSubject<'a> {
+    pub(super) alert: &'a Alert,
+    pub(super) names: &'a Interner,
 }
 
 impl Subject for AlertSubject<'_> {

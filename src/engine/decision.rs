@@ -135,6 +135,22 @@ pub enum Reason {
     NoOpenIncident,
     /// Events of this kind are recorded and not correlated.
     KindNotCorrelated,
+    /// What the incident's service depends on is broken as well.
+    CauseFound,
+    /// The incident's cause is another one: nearer, or the one before it is over.
+    CauseMoved,
+    /// What was taken for the cause is not one any more.
+    CauseWithdrawn,
+    /// Incidents of dependants are symptoms of this one.
+    SymptomFound,
+    /// An incident is no symptom of this one any more.
+    SymptomWithdrawn,
+    /// Changes shortly before the incident are suspected.
+    ChangeSuspected,
+    /// The change is remembered; no live incident is near.
+    ChangeNoted,
+    /// The change names no service.
+    ServiceMissing,
     /// A newer event has said otherwise.
     OlderThanKnown,
     /// Later than the lateness allowed.
@@ -176,6 +192,14 @@ impl Reason {
             Reason::LabelMissing => "label_missing",
             Reason::NoOpenIncident => "no_open_incident",
             Reason::KindNotCorrelated => "kind_not_correlated",
+            Reason::CauseFound => "cause_found",
+            Reason::CauseMoved => "cause_moved",
+            Reason::CauseWithdrawn => "cause_withdrawn",
+            Reason::SymptomFound => "symptom_found",
+            Reason::SymptomWithdrawn => "symptom_withdrawn",
+            Reason::ChangeSuspected => "change_suspected",
+            Reason::ChangeNoted => "change_noted",
+            Reason::ServiceMissing => "service_missing",
             Reason::OlderThanKnown => "older_than_known",
             Reason::Late => "late",
             Reason::LimitReached => "limit_reached",
@@ -214,6 +238,14 @@ impl fmt::Display for Reason {
             Reason::LabelMissing => f.write_str("a label of the rule's group_by is missing, or all of its union_by"),
             Reason::NoOpenIncident => f.write_str("nothing is known that this could resolve"),
             Reason::KindNotCorrelated => f.write_str("events of this kind are not correlated"),
+            Reason::CauseFound => f.write_str("what its service depends on is broken as well"),
+            Reason::CauseMoved => f.write_str("another cause is nearer, or the one before it is over"),
+            Reason::CauseWithdrawn => f.write_str("what was taken for the cause is not one any more"),
+            Reason::SymptomFound => f.write_str("incidents of dependants are symptoms of this one"),
+            Reason::SymptomWithdrawn => f.write_str("an incident is no symptom of this one any more"),
+            Reason::ChangeSuspected => f.write_str("a change shortly before the incident is suspected"),
+            Reason::ChangeNoted => f.write_str("the change is remembered"),
+            Reason::ServiceMissing => f.write_str("the change names no service"),
             Reason::OlderThanKnown => f.write_str("a newer event has said otherwise"),
             Reason::Late => f.write_str("later than the lateness allowed"),
             Reason::LimitReached => f.write_str("a limit of the engine is reached"),

@@ -69,6 +69,8 @@ pub(super) struct Gathered {
     pub(super) children_resolved: u32,
     pub(super) children_released: u32,
     pub(super) turn: Option<Turn>,
+    /// Links to causes, symptoms and changes that were set or taken off.
+    pub(super) related: u32,
     pub(super) due: Option<Timestamp>,
 }
 
@@ -231,6 +233,7 @@ impl Gathered {
             (self.children_changed, "incident", "changed"),
             (self.children_resolved, "incident", "resolved"),
             (self.children_released, "incident", "taken out"),
+            (self.related, "link", "changed"),
         ];
         let parts = parts.iter().filter(|(count, ..)| *count > 0);
         let parts = parts.map(|(count, of, what)| format!("{count} {of}{} {what}", if *count == 1 { "" } else { "s" }));
@@ -311,8 +314,8 @@ mod tests {
 
     #[test]
     fn what_was_gathered_is_told_in_words() {
-        let gathered = Gathered { linked: 12, cleared: 1, ..Gathered::default() };
-        assert_eq!(gathered.news(), "12 alerts linked, 1 alert cleared");
+        let gathered = Gathered { linked: 12, cleared: 1, related: 2, ..Gathered::default() };
+        assert_eq!(gathered.news(), "12 alerts linked, 1 alert cleared, 2 links changed");
         let storm = Gathered { children: 2, children_resolved: 1, turn: Some(Turn::StormEnded), ..Gathered::default() };
         assert_eq!(storm.news(), "2 incidents added, 1 incident resolved, the storm ended");
         assert_eq!(Gathered::default().news(), "");

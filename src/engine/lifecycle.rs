@@ -72,6 +72,7 @@ impl Shard {
             return Verdict::new(Outcome::Recorded, Reason::NoRule);
         };
         let id = self.incident_id(&rule, group, event);
+        let first_event = self.first_event(group, since);
         self.dismiss(group, |membership, alert| membership.firing || alert.last_seen >= since);
         let storm = self.storm_of(now, group, event, slot);
         let incident = self.new_incident(now, id, &rule, group, slot);
@@ -82,12 +83,13 @@ impl Shard {
         state.opening = None;
         state.span.clear();
         self.link_members(group);
+        let traced = self.trace(group, first_event);
         let have = self.groups.slots[group].members.len();
         let mut detail = format!("{reason}; {have} {}", if have == 1 { "alert" } else { "alerts" });
         detail.push_str(self.join_storm(now, group, storm));
         self.emit(now, group, Action::Opened, reason, detail);
         self.judge_members(now, group);
-        self.relate(now, group);
+        self.relate(now, group, traced);
         Verdict::of(Outcome::Opened, reason, id)
     }
 
@@ -110,9 +112,13 @@ impl Shard {
     pub(super) fn new_incident(&self, now: Timestamp, id: IncidentId, rule: &Rule, group: u32, slot: u32) -> Incident {
         let severity = self.gravest(group).max(self.alerts.slots[slot].severity);
         let urgency = rule.urgency(severity);
-        let service = self
-            .key_value(group, "service")
+        let listed = self.listed_service(slot);
+        let service = listed
+            .map(|service| Arc::from(self.rules.topology.name(service)))
+            .or_else(|| self.key_value(group, "service"))
             .or_else(|| self.alerts.slots[slot].texts.label(&self.names, "service").map(Arc::from));
+        let said = listed.filter(|_| rule.impact_from_service).and_then(|service| self.rules.topology.impact(service));
+        let impact = said.unwrap_or(rule.impact);
         Incident {
             id,
             status: IncidentStatus::Open,
@@ -120,10 +126,10 @@ impl Shard {
             sequence: 0,
             title: self.title(rule, group, slot),
             severity,
-            impact: rule.impact,
+            impact,
             fixed_urgency: rule.urgency,
             urgency,
-            priority: self.rules.priority(rule.impact, urgency),
+            priority: self.rules.priority(impact, urgency),
             service,
             opened_at: now,
             acknowledged_at: None,
@@ -288,7 +294,14 @@ impl Shard {
         }
         let gathered = std::mem::take(&mut incident.gathered);
         let action = if gathered.linked > 0 { Action::Linked } else { Action::Updated };
-        self.push_decision(now, group, action, Reason::Gathered, gathered.news());
+        match incident.relations.untold.take_news() {
+            Some(symptoms) => {
+                let news = [symptoms, gathered.news()].into_iter().filter(|news| !news.is_empty());
+                let detail = news.collect::<Vec<_>>().join("; ");
+                self.push_decision(now, group, action, Reason::SymptomFound, detail);
+            }
+            None => self.push_decision(now, group, action, Reason::Gathered, gathered.news()),
+        }
     }
 
     /// A linked member has cleared; with the last one, the time to all clear begins.
@@ -443,6 +456,7 @@ impl Shard {
         let closes = incident.policy.reopen_within.is_zero();
         state.phase = Phase::Resolved;
         state.span.clear();
+        self.delist(group);
         let detail = "all alerts have cleared".to_owned();
         self.forget_flapping(group);
         self.emit(now, group, Action::Resolved, Reason::AllClear, detail);
@@ -456,6 +470,7 @@ impl Shard {
 
     /// The condition holds again within `reopen_within`; `since` is when its window began.
     pub(super) fn reopen(&mut self, now: Timestamp, group: u32, since: Timestamp) -> Verdict {
+        let first_event = self.first_event(group, since);
         self.dismiss(group, |membership, alert| membership.linked || membership.firing || alert.last_seen >= since);
         let storm = self.storm_again(now, group);
         let state = &mut self.groups.slots[group];
@@ -470,9 +485,10 @@ impl Shard {
         self.raise(group, self.gravest(group));
         let mut detail = format!("came back: {linked} {} linked anew", if linked == 1 { "alert" } else { "alerts" });
         detail.push_str(self.join_storm(now, group, storm));
+        let traced = self.trace(group, first_event);
         self.emit(now, group, Action::Reopened, Reason::Recurrence, detail);
         self.judge_members(now, group);
-        self.relate(now, group);
+        self.relate(now, group, traced);
         Verdict::of(Outcome::Opened, Reason::Recurrence, id)
     }
 
@@ -508,7 +524,8 @@ impl Shard {
     pub(super) fn emit(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, mut detail: String) {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         let news = std::mem::take(&mut incident.gathered).news();
-        if !news.is_empty() {
+        let symptoms = incident.relations.untold.take_news().unwrap_or_default();
+        for news in [symptoms, news].into_iter().filter(|news| !news.is_empty()) {
             detail = format!("{detail}; {news}");
         }
         incident.sequence += 1;
@@ -527,7 +544,7 @@ impl Shard {
         self.schedule_group(group);
     }
 
-    fn push_decision(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, detail: String) {
+    pub(super) fn push_decision(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, detail: String) {
         let state = &self.groups.slots[group];
         let Some(incident) = state.incident.as_deref() else { return };
         // Who is told is decided here and nowhere else. A resolve always passes.

@@ -21,6 +21,7 @@ use super::memory::interner::Interner;
 use super::memory::slab::SLOTS_MAX;
 use super::memory::timers::{Owner, Timers};
 use super::relate::changes::Changes as RecentChanges;
+use super::relate::services::LiveServices;
 use super::relate::storm::Storms;
 use super::relate::union::Unions;
 use super::suppress::Suppression;
@@ -80,6 +81,10 @@ pub struct Stats {
     pub bytes: u64,
     /// Producer ids forgotten early since the last call.
     pub dedup_overflow: u64,
+    /// Changes forgotten early since the last call.
+    pub changes_overflow: u64,
+    /// Services visited by walks over the catalogue since the last call.
+    pub visits: u64,
 }
 
 /// See the module.
@@ -96,11 +101,13 @@ pub struct Shard {
     pub(super) timers: Timers,
     pub(super) suppression: Suppression,
     pub(super) changes: RecentChanges,
+    pub(super) live: LiveServices,
     pub(super) storms: Storms,
     pub(super) unions: Unions,
     pub(super) heartbeats: Heartbeats,
-    /// The entries of the last two in the timers.
+    /// The entries of the last two, and of the links by the catalogue, in the timers.
     pub(super) heartbeats_at: Timestamp,
+    pub(super) relations_at: Timestamp,
     pub(super) suppression_at: Timestamp,
     pub(super) positions: HashMap<(Arc<str>, Arc<str>, i32), i64>,
     pub(super) incidents: HashMap<IncidentId, u32>,
@@ -125,6 +132,7 @@ impl Shard {
     pub fn new(config: EngineConfig, rules: Arc<RuleSet>) -> Self {
         Self {
             config,
+            changes: RecentChanges::of(&rules.topology),
             rules,
             epoch: 1,
             names: Interner::default(),
@@ -133,11 +141,12 @@ impl Shard {
             seen: SeenIds::default(),
             timers: Timers::default(),
             suppression: Suppression::default(),
-            changes: RecentChanges::default(),
+            live: LiveServices::default(),
             storms: Storms::default(),
             unions: Unions::default(),
             heartbeats: Heartbeats::default(),
             heartbeats_at: Timestamp::MAX,
+            relations_at: Timestamp::MAX,
             suppression_at: Timestamp::MAX,
             positions: HashMap::new(),
             incidents: HashMap::new(),
@@ -202,6 +211,10 @@ impl Shard {
                     self.heartbeat_due(now);
                     self.schedule_heartbeats();
                 }
+                Owner::Relations => {
+                    self.relations_at = Timestamp::MAX;
+                    self.relink(now);
+                }
                 Owner::Suppression => {
                     self.suppression_at = Timestamp::MAX;
                     self.suppression_due(now);
@@ -222,6 +235,7 @@ impl Shard {
             Owner::Alert(slot) => self.alerts.slots.get(slot).map(|alert| alert.timer_at),
             Owner::Group(slot) => self.groups.slots.get(slot).map(|group| group.timer_at),
             Owner::Heartbeats => Some(self.heartbeats_at),
+            Owner::Relations => Some(self.relations_at),
             Owner::Suppression => Some(self.suppression_at),
         }
     }
@@ -246,11 +260,22 @@ impl Shard {
     /// What the shard holds.
     pub fn stats(&mut self) -> Stats {
         let [resolved, firing, stale] = self.alerts.by_state;
-        let bytes =
-            self.names.bytes() + self.alerts.bytes() + self.groups.bytes() + self.seen.bytes() + self.timers.bytes();
-        let bytes = bytes + self.unions.bytes();
-        let dedup_overflow = self.seen.take_overflow();
-        Stats { firing, resolved, stale, groups: self.groups.slots.len() as u64, bytes: bytes as u64, dedup_overflow }
+        let bytes = (self.names.bytes() + self.alerts.bytes() + self.groups.bytes())
+            + (self.seen.bytes()
+                + self.timers.bytes()
+                + self.changes.bytes()
+                + self.live.bytes()
+                + self.unions.bytes());
+        Stats {
+            firing,
+            resolved,
+            stale,
+            groups: self.groups.slots.len() as u64,
+            bytes: bytes as u64,
+            dedup_overflow: self.seen.take_overflow(),
+            changes_overflow: self.changes.take_overflow(),
+            visits: std::mem::take(&mut self.live.visits),
+        }
     }
 
     /// The next offset of a partition that this shard has not applied.

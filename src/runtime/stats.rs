@@ -21,7 +21,9 @@ impl StatsBoard {
     pub fn set(&self, shard: u16, stats: Stats) {
         if let Some(mut slot) = self.slots.get(usize::from(shard)).and_then(|slot| slot.lock().ok()) {
             let dedup_overflow = slot.dedup_overflow + stats.dedup_overflow;
-            *slot = Stats { dedup_overflow, ..stats };
+            let changes_overflow = slot.changes_overflow + stats.changes_overflow;
+            let visits = slot.visits + stats.visits;
+            *slot = Stats { dedup_overflow, changes_overflow, visits, ..stats };
         }
     }
 
@@ -40,6 +42,8 @@ impl StatsBoard {
             sum.groups += slot.groups;
             sum.bytes += slot.bytes;
             sum.dedup_overflow += slot.dedup_overflow;
+            sum.changes_overflow += slot.changes_overflow;
+            sum.visits += slot.visits;
         }
         sum
     }
@@ -52,5 +56,7 @@ impl StatsBoard {
         metrics.set_alerts("stale", sum.stale as f64);
         metrics.state_bytes.set(sum.bytes as f64);
         metrics.dedup_overflow.absolute(sum.dedup_overflow);
+        metrics.changes_overflow.absolute(sum.changes_overflow);
+        metrics.topology_visits.absolute(sum.visits);
     }
 }

@@ -15,6 +15,7 @@ mod malformed;
 mod model;
 mod prometheus;
 mod recording;
+mod relations;
 mod reload;
 mod repeat;
 mod scenarios;

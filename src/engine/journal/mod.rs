@@ -275,6 +275,7 @@ impl Shard {
         (self.heartbeats_at, self.suppression_at) = (Timestamp::MAX, Timestamp::MAX);
         self.schedule_heartbeats();
         self.schedule_suppression();
+        self.finish_relations();
         for slot in alerts.iter().copied().filter(|slot| self.alerts.slots.get(*slot).is_some()).collect::<Vec<_>>() {
             self.alerts.slots[slot].timer_at = Timestamp::MAX;
             self.schedule_alert(slot);
@@ -295,6 +296,7 @@ impl Shard {
         self.rules = rules;
         self.config = config;
         let report = self.rebind();
+        self.rebind_services();
         let after = remembered(self);
         if after.0 < before.0 || after.1 < before.1 {
             let alerts: Vec<u32> = self.alerts.slots.slots().map(|(slot, _)| slot).collect();

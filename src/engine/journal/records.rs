@@ -221,8 +221,9 @@ fn read_incident_counters(reader: &mut Reader<'_>, incident: Option<&mut Inciden
 
 fn write_gathered(writer: &mut Writer, gathered: Gathered) {
     let Gathered { linked, changed, cleared, .. } = gathered;
-    let Gathered { children, children_changed, children_resolved, children_released, turn, due, .. } = gathered;
-    let counts = [linked, changed, cleared, children, children_changed, children_resolved, children_released];
+    let Gathered { children, children_changed, children_resolved, children_released, related, turn, due, .. } =
+        gathered;
+    let counts = [linked, changed, cleared, children, children_changed, children_resolved, children_released, related];
     counts.into_iter().for_each(|count| writer.number(u64::from(count)));
     writer.byte(turn.map_or(u8::MAX, |turn| turn as u8));
     writer.maybe_time(due);
@@ -237,6 +238,7 @@ fn read_gathered(reader: &mut Reader<'_>) -> Result<Gathered, Fault> {
         children_changed: reader.small()?,
         children_resolved: reader.small()?,
         children_released: reader.small()?,
+        related: reader.small()?,
         ..Gathered::default()
     };
     let turn = reader.byte()?;

@@ -19,6 +19,8 @@ pub(in crate::engine) enum Owner {
     Heartbeats,
     /// The next time at which something begins or ends to be muted.
     Suppression,
+    /// The catalogue has changed: links by it are looked at again.
+    Relations,
 }
 
 /// Below this many entries a sweep is not worth its while.

@@ -104,6 +104,11 @@ impl Shard {
                 self.release_child(now, &by, whole, self.group_of(part)?)?;
                 return self.as_it_is(whole);
             }
+            _ if self.is_symptom(part, incident) => {
+                let by = self.by.clone().unwrap_or_default();
+                self.detach_symptom(now, &by, whole, self.group_of(part)?);
+                return self.as_it_is(whole);
+            }
             _ => {
                 let known: Vec<String> = parts.iter().map(ToString::to_string).collect();
                 let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
@@ -120,6 +125,7 @@ impl Shard {
         let phase = self.groups.slots[from].phase;
         let met = self.join_spans(into, from);
         let ended = self.end_merged(now, into, from, cause);
+        self.forget_flapping(from);
         let moved = self.move_members(into, from, ended.is_some());
         let values: Vec<(u32, u32)> =
             self.unions.of_group(from).iter().map(|number| (*number, self.unions.value(*number).origin)).collect();
@@ -155,6 +161,7 @@ impl Shard {
                 }
             }
         }
+        self.judge_members(now, into);
         self.mark_group(into, Dirty::Whole);
         self.schedule_group(into);
         moved.alerts.into_iter().for_each(|alert| self.schedule_alert(alert));
@@ -303,6 +310,7 @@ impl Shard {
                 "{APART_MAX} pairs of incidents are kept apart, which is all there can be"
             )));
         }
+        self.forget_flapping(whole);
         let moved = self.move_members_back(whole, part, &family);
         let values = self.unions.of_group(whole).iter().map(|number| (*number, self.unions.value(*number).origin));
         let values: Vec<(u32, u32)> = values.filter(|(_, origin)| family.contains(origin)).collect();
@@ -336,7 +344,9 @@ impl Shard {
         self.emit(now, part, Action::Reopened, Reason::Split, detail);
         let detail = format!("{} is split from it; {count} {alerts}", named(part_id));
         self.emit(now, whole, Action::Updated, Reason::Split, detail);
-        self.relate(now, part);
+        let first_event = self.groups.slots[part].incident.as_deref().map(|part| part.relations.first_event);
+        let traced = self.trace(part, first_event.unwrap_or(now));
+        self.relate(now, part, traced);
         moved.alerts.into_iter().for_each(|alert| self.schedule_alert(alert));
         // By further rules an alert may belong to both; its next repeat finds out.
         for group in [whole, part] {
@@ -428,6 +438,12 @@ impl Shard {
     fn parent_of(&self, id: IncidentId) -> Option<IncidentId> {
         let group = self.groups.slots.get(*self.incidents.get(&id)?)?;
         group.incident.as_deref()?.relations.parent
+    }
+
+    fn is_symptom(&self, id: IncidentId, of: IncidentId) -> bool {
+        let group = self.incidents.get(&id).and_then(|group| self.groups.slots.get(*group));
+        let cause = group.and_then(|group| group.incident.as_deref()?.relations.cause.as_ref());
+        cause.is_some_and(|cause| cause.id == of)
     }
 
     fn as_it_is(&self, group: u32) -> Result<Done, Refusal> {

@@ -97,7 +97,7 @@ impl Shard {
         let storm = self.storm_of(now, group, u128::from(id.0), slot);
         let parent = relations.parent.and_then(|parent| self.incidents.get(&parent).copied());
         let parent = parent.filter(|parent| self.groups.slots[*parent].phase == Phase::Live);
-        parent.or(storm).filter(|_| !relations.apart)
+        parent.or(storm).filter(|_| !relations.released)
     }
 
     /// The values of the scope labels in a group's key.
@@ -306,7 +306,7 @@ impl Shard {
         let held = self.let_go_of(child);
         if let Some(incident) = self.groups.slots[child].incident.as_deref_mut() {
             incident.relations.parent = None;
-            incident.relations.apart = true;
+            incident.relations.released = true;
             incident.links.retain(|link| link.kind != "parent");
         }
         self.mark_group(child, Dirty::Whole);

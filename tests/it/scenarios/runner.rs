@@ -7,7 +7,7 @@
 //! an event may do so too (`+90s`, `-5m`). A verdict is `outcome reason`, with `have/need` where a rule waits and the
 //! incident where one is concerned. A decision is
 //! `action #incident seq number priority 'title' alerts firing/total reason why`, and `(detail)` where something was
-//! gathered. Incidents are numbered in the order in which they open. A step without `decisions` must cause none.
+//! gathered or related. A link between incidents, or to a change, is `#incident type target: reason`. Incidents are numbered in the order in which they open. A step without `decisions` must cause none.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use incidentd::identity::IncidentId;
 use incidentd::normalise::{IdentifiedBy, NormaliseConfig, Normaliser, Scratch};
 use incidentd::rules::{
     ChangesConfig, Definition, HeartbeatConfig, InhibitRuleConfig, MaintenanceConfig, RuleConfig, RuleSet,
-    ServiceConfig, compile,
+    ServiceConfig, TopologyConfig, compile,
 };
 use serde::Deserialize;
 
@@ -42,6 +42,8 @@ pub struct Scenario {
     rules: Vec<RuleConfig>,
     #[serde(default)]
     services: Vec<ServiceConfig>,
+    #[serde(default)]
+    topology: TopologyConfig,
     #[serde(default)]
     changes: ChangesConfig,
     #[serde(default)]
@@ -87,6 +89,8 @@ struct Step {
     decisions: Vec<String>,
     /// Those of them that sinks are told of, as `action #incident`. Not looked at where there is none.
     told: Option<Vec<String>>,
+    /// Of incidents that are not closed, after the step. Not looked at where there is none.
+    links: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,6 +99,8 @@ struct Reload {
     rules: Vec<RuleConfig>,
     #[serde(default)]
     services: Vec<ServiceConfig>,
+    #[serde(default)]
+    topology: TopologyConfig,
     #[serde(default)]
     changes: ChangesConfig,
     #[serde(default)]
@@ -163,6 +169,7 @@ struct Happened {
     verdicts: Vec<String>,
     decisions: Vec<String>,
     told: Vec<String>,
+    links: Vec<String>,
 }
 
 /// Reads the scenarios of a file: one in each YAML document.
@@ -184,20 +191,23 @@ impl Scenario {
             let verdicts = step.verdicts.as_ref().is_none_or(|expected| *expected == happened.verdicts);
             let answers = step.answers.as_ref().is_none_or(|expected| *expected == happened.answers);
             let as_told = step.told.as_ref().is_none_or(|expected| *expected == happened.told);
-            if !verdicts || !answers || !as_told || step.decisions != happened.decisions {
-                let Happened { answers, verdicts, decisions, told } = happened;
+            let links_as = step.links.as_ref().is_none_or(|expected| *expected == happened.links);
+            if !verdicts || !answers || !as_told || !links_as || step.decisions != happened.decisions {
+                let Happened { answers, verdicts, decisions, told, links } = happened;
                 let at = step.at.map(|at| duration::format(at.0)).unwrap_or_default();
                 return Err(format!(
-                    "step {} (at {at}) expected\n{}{}{}{}but there came\n{}{}{}{}",
+                    "step {} (at {at}) expected\n{}{}{}{}{}but there came\n{}{}{}{}{}",
                     number + 1,
                     list("answers", step.answers.as_ref().unwrap_or(answers)),
                     list("verdicts", step.verdicts.as_ref().unwrap_or(verdicts)),
                     list("decisions", &step.decisions),
                     list("told", step.told.as_ref().unwrap_or(told)),
+                    list("links", step.links.as_ref().unwrap_or(links)),
                     list("answers", answers),
                     list("verdicts", verdicts),
                     list("decisions", decisions),
                     list("told", told),
+                    list("links", links),
                 ));
             }
         }
@@ -250,6 +260,7 @@ impl Run {
         let fingerprint_labels = settings.fingerprint_labels.clone();
         let rules = compiled(&Definition {
             services: &scenario.services,
+            topology: &scenario.topology,
             changes: &scenario.changes,
             inhibit_rules: &scenario.inhibit_rules,
             maintenance: &scenario.maintenance,
@@ -277,6 +288,7 @@ impl Run {
         if let Some(reload) = &step.reload {
             self.rules = compiled(&Definition {
                 services: &reload.services,
+                topology: &reload.topology,
                 changes: &reload.changes,
                 inhibit_rules: &reload.inhibit_rules,
                 maintenance: &reload.maintenance,
@@ -299,7 +311,8 @@ impl Run {
         let verdicts = verdicts.into_iter().map(|verdict| self.verdict(verdict)).collect();
         let told = changes.decisions.iter().filter(|decision| !decision.notify.is_empty());
         let told = told.map(|told| format!("{} #{}", told.action.as_str(), self.number(told.incident.id))).collect();
-        self.outcome.steps.push(Happened { answers, verdicts, decisions, told });
+        let links = self.links();
+        self.outcome.steps.push(Happened { answers, verdicts, decisions, told, links });
         match self.mode {
             Mode::JournalEveryStep => self.restart(false),
             Mode::SnapshotEveryStep => self.restart(true),
@@ -412,12 +425,34 @@ impl Run {
             alerts.total,
             reason.code()
         );
+        let whole = [
+            Reason::Gathered,
+            Reason::CauseFound,
+            Reason::CauseMoved,
+            Reason::CauseWithdrawn,
+            Reason::SymptomFound,
+            Reason::SymptomWithdrawn,
+            Reason::ChangeSuspected,
+        ];
         let gathered =
-            if *reason == Reason::Gathered { Some(&**detail) } else { detail.split_once("; ").map(|part| part.1) };
+            if whole.contains(reason) { Some(&**detail) } else { detail.split_once("; ").map(|part| part.1) };
         if let Some(gathered) = gathered.filter(|_| !matches!(reason, Reason::ConditionMet { .. })) {
             text.push_str(&format!(" ({})", self.numbered(gathered)));
         }
         text
+    }
+
+    fn links(&self) -> Vec<String> {
+        let number = |id: IncidentId| self.outcome.incidents.iter().position(|known| *known == id);
+        let mut docs = self.shard.docs();
+        docs.sort_by_key(|doc| number(doc.id));
+        let mut links = Vec::new();
+        for doc in docs {
+            for link in doc.links.iter().filter(|link| ["symptom_of", "cause_of", "change"].contains(&&*link.kind)) {
+                links.push(self.numbered(&format!("{} {} {}: {}", doc.id, link.kind, link.target, link.reason)));
+            }
+        }
+        links
     }
 }
 
