@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::diagnostic::Place;
+use super::document::Fault;
 use super::services::ListedServices;
 use super::{Config, services};
-use super::document::Fault;
 use crate::rules::Problem;
 
 const FILE_BYTES_MAX: u64 = 10 << 20;

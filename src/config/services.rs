@@ -213,7 +213,11 @@ mod tests {
     fn what_cannot_be_read_is_told_with_its_line() {
         for (name, text, told) in [
             ("s.txt", "", "s.txt: a file of services is called .yaml, .yml, .json or .csv"),
-            ("s.csv", "", "s.csv:1: the first line names the columns: name,match,depends_on,impact; name must be there"),
+            (
+                "s.csv",
+                "",
+                "s.csv:1: the first line names the columns: name,match,depends_on,impact; name must be there",
+            ),
             ("s.csv", "name,owner\n", "s.csv:1: the column \"owner\" is not yet supported; leave it out"),
             (
                 "s.csv",

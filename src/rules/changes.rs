@@ -38,9 +38,7 @@ impl ChangesConfig {
             let message = format!("changes are suspected within 1s to 7d, not {}", duration::format(self.within));
             problems.push(Problem::error("changes.within", message));
         }
-        for (key, value, most) in
-            [("max", self.max, MAX), ("max_per_service", self.max_per_service, PER_SERVICE_MAX)]
-        {
+        for (key, value, most) in [("max", self.max, MAX), ("max_per_service", self.max_per_service, PER_SERVICE_MAX)] {
             if !(1..=most).contains(&value) {
                 problems.push(Problem::error(format!("changes.{key}"), format!("{key} is 1 to {most}, not {value}")));
             }

@@ -56,14 +56,18 @@ async fn a_cause_that_comes_later_takes_its_symptom_over_and_both_timelines_say_
         let found = links(&symptom, "symptom_of");
         assert_eq!((found.len(), &found[0].0), (1, &database));
         assert!(found[0].1.starts_with("checkout depends on payments-db, which broke"), "{found:?}");
-        assert_eq!(entries(&symptom, "cause_moved"), [format!("{database} (payments-db) is the cause, no longer {san}")]);
+        assert_eq!(
+            entries(&symptom, "cause_moved"),
+            [format!("{database} (payments-db) is the cause, no longer {san}")]
+        );
         assert_eq!(links(&cause, "cause_of")[0].0, checkout);
         assert_eq!(links(&cause, "symptom_of")[0].0, san);
         eventually("the cause that was left says so", PATIENCE, async || {
             let left = daemon.incident(&san).await;
             let kept = links(&left, "cause_of");
             entries(&left, "symptom_withdrawn") == [format!("no longer a symptom: {checkout}")]
-                && kept.len() == 1 && kept[0].0 == database
+                && kept.len() == 1
+                && kept[0].0 == database
         })
         .await;
         daemon.kill9().await;
@@ -88,7 +92,10 @@ async fn a_change_before_the_incident_is_named_as_its_suspect_and_the_impact_is_
             .to_string()
     };
     let answer = daemon.push_json(&[change("CHG-1", "payments-db", -240), change("CHG-2", "search", -1)]).await;
-    assert_eq!((&answer["results"][0]["verdict"], &answer["results"][0]["reason"]), (&json!("recorded"), &json!("change_noted")));
+    assert_eq!(
+        (&answer["results"][0]["verdict"], &answer["results"][0]["reason"]),
+        (&json!("recorded"), &json!("change_noted"))
+    );
     let mut daemon = daemon;
     daemon.kill9().await;
     daemon.restart().await;
@@ -107,7 +114,8 @@ async fn a_change_before_the_incident_is_named_as_its_suspect_and_the_impact_is_
     let answer = daemon.push_json(&[change("CHG-3", "checkout", -300)]).await;
     let result = &answer["results"][0];
     assert_eq!((&result["verdict"], &result["incident"]), (&json!("linked"), &json!(checkout)), "{answer}");
-    let targets: Vec<String> = links(&daemon.incident(&checkout).await, "change").into_iter().map(|link| link.0).collect();
+    let targets: Vec<String> =
+        links(&daemon.incident(&checkout).await, "change").into_iter().map(|link| link.0).collect();
     assert_eq!(targets, ["CHG-3", "CHG-1"]);
     daemon.is_sound().await;
 }

@@ -93,7 +93,9 @@ mod tests {
     fn a_service_is_live_as_long_as_one_of_its_incidents_is() {
         let mut live = LiveServices::default();
         let named = Service::Named("db".into());
-        for (service, group) in [(Service::Listed(7), 2), (Service::Listed(7), 1), (Service::Listed(3), 4), (named.clone(), 9)] {
+        for (service, group) in
+            [(Service::Listed(7), 2), (Service::Listed(7), 1), (Service::Listed(3), 4), (named.clone(), 9)]
+        {
             live.insert(service, group);
         }
         assert_eq!(live.of(&Service::Listed(7)).collect::<Vec<_>>(), [1, 2]);

@@ -98,7 +98,7 @@ impl Untold {
 /// `A, B and 3 more`.
 fn listed(named: &[IncidentId], count: u32) -> String {
     let names: Vec<String> = named.iter().take(NAMED_MAX).map(IncidentId::to_string).collect();
-    match count as usize - names.len() {
+    match (count as usize).saturating_sub(names.len()) {
         0 => names.join(", "),
         more => format!("{} and {more} more", names.join(", ")),
     }
@@ -215,15 +215,14 @@ impl Shard {
                 continue;
             }
             let found = Found { group: cause, distance, set_by_hand: false };
-            // Since its cause was over, nobody has asked whether something else is broken nearer by.
-            // One opening asks for as many as a walk may visit services; others take the one that opens.
-            if self.has_outlived_its_cause(symptom) && self.live.visits - visits < VISITS_MAX as u64 * 3 {
-                if let Some(nearer) = self.find_cause(symptom).filter(|nearer| nearer.distance < distance) {
-                    if let Some(turn) = self.set_cause(symptom, nearer) {
-                        self.tell_turn(now, symptom, turn, Told::Later);
-                    }
-                    continue;
-                }
+            // Since its cause was over, nobody has asked whether something else is broken nearer by. One opening asks for
+            // as many as that costs no more than its own walks; the others take the one that opens.
+            let asks = self.has_outlived_its_cause(symptom) && self.live.visits - visits < VISITS_MAX as u64 * 3;
+            let nearest = if asks { self.find_cause(symptom) } else { None };
+            if let Some(nearer) = nearest.filter(|nearest| nearest.distance < distance) {
+                let turn = self.set_cause(symptom, nearer);
+                turn.into_iter().for_each(|turn| self.tell_turn(now, symptom, turn, Told::Later));
+                continue;
             }
             let Some(turn) = self.set_cause(symptom, found) else { continue };
             self.tell_symptom(now, symptom, &turn, Told::Later);
@@ -313,7 +312,13 @@ impl Shard {
     }
 
     /// Carries out an operator's order to split two incidents, if one is the symptom of the other.
-    pub(super) fn split_symptom(&mut self, now: Timestamp, by: &str, cause: IncidentId, part: IncidentId) -> Option<Done> {
+    pub(super) fn split_symptom(
+        &mut self,
+        now: Timestamp,
+        by: &str,
+        cause: IncidentId,
+        part: IncidentId,
+    ) -> Option<Done> {
         let (cause, symptom) = (*self.incidents.get(&cause)?, *self.incidents.get(&part)?);
         if !self.detach_symptom(now, by, cause, symptom) {
             return None;

@@ -134,7 +134,11 @@ fn a_cause_shows_a_hundred_symptoms_and_counts_the_rest() {
     assert_eq!(shown.len(), 100);
     assert_eq!(shown[99].1, "web depends on db, which broke 1s before; and 30 more symptoms");
     let told = shard.take_changes().decisions;
-    assert_eq!(told.iter().filter(|decision| decision.incident.id == db).count(), 2, "its opening and its first symptom");
+    assert_eq!(
+        told.iter().filter(|decision| decision.incident.id == db).count(),
+        2,
+        "its opening and its first symptom"
+    );
     shard.advance(at(20));
     let told = shard.take_changes().decisions;
     let detail = &told.iter().find(|decision| decision.incident.id == db).expect("an update").detail;
@@ -158,7 +162,8 @@ fn what_an_operator_has_attached_stays_whatever_the_catalogue_says() {
     assert!(shard.attach_symptom(at(1), cause, symptom));
     assert!(!shard.attach_symptom(at(1), symptom, cause), "it would close a ring");
     assert!(!shard.attach_symptom(at(1), cause, cause));
-    let said = vec![(odd.to_string(), "an operator says that this comes of odd, which broke at the same time".to_owned())];
+    let said =
+        vec![(odd.to_string(), "an operator says that this comes of odd, which broke at the same time".to_owned())];
     assert_eq!(links(&shard, web, "symptom_of"), said);
     fire(&mut shard, 2, "db", "h");
     shard.reload(rules(&[]), EngineConfig::default());
@@ -275,7 +280,9 @@ fn holds(shard: &Shard, distances: &BTreeMap<(usize, usize), usize>, cycles: boo
             prop_assert_eq!(back.count(), 1);
             prop_assert!(distances.contains_key(&(number(doc), number(cause))));
             let group = shard.incidents[&cause.id];
-            prop_assert!(!shard.leads_to(group, shard.groups.slots[shard.incidents[&doc.id]].incident.as_deref().expect("one")));
+            prop_assert!(
+                !shard.leads_to(group, shard.groups.slots[shard.incidents[&doc.id]].incident.as_deref().expect("one"))
+            );
         }
         for symptom in doc.links.iter().filter(|link| link.kind == "cause_of") {
             let other = by_id[&symptom.target];

@@ -357,7 +357,8 @@ impl<'a> Build<'a> {
             if names.len() > CYCLE_NAMES_MAX {
                 names.splice(CYCLE_NAMES_MAX - 1..names.len() - 1, ["…"]);
             }
-            let more = if more > 0 && place + 1 == CYCLES_MAX { format!("; and {more} more cycles") } else { String::new() };
+            let more =
+                if more > 0 && place + 1 == CYCLES_MAX { format!("; and {more} more cycles") } else { String::new() };
             let message = format!("depends on itself: {}{more}", names.join(" → "));
             self.findings.push(Problem::warning(self.path(cycle[0], ".depends_on"), message));
         }
