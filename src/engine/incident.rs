@@ -151,7 +151,7 @@ pub struct IncidentDoc {
     pub priority: Priority,
     /// How the priority came about.
     pub priority_reason: String,
-    /// The `service` label of its key or of the alert that opened it.
+    /// The service of the catalogue, else the `service` label of its key or of the alert that opened it.
     pub service: Option<Arc<str>>,
     /// Who works on it.
     pub assignee: Option<Arc<str>>,

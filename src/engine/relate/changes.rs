@@ -150,14 +150,18 @@ impl Changes {
         }
     }
 
-    /// Forgets the oldest beyond the bounds, and counts them.
-    fn trim(&mut self, topology: &Topology, config: &ChangesConfig, service: &Service) {
+    /// Forgets the oldest of a service beyond the bound, and counts them.
+    fn trim_service(&mut self, topology: &Topology, config: &ChangesConfig, service: &Service) {
         while self.of_service(service).len() > config.max_per_service as usize {
             let slots = self.of_service(service).iter().copied();
             let Some(oldest) = slots.min_by_key(|slot| (self.slots[*slot].newest(), *slot)) else { break };
             self.remove(topology, oldest);
             self.overflow += 1;
         }
+    }
+
+    /// Likewise of all.
+    fn trim(&mut self, topology: &Topology, config: &ChangesConfig) {
         while self.slots.len() > config.max as usize {
             let Some((_, oldest)) = self.by_age.first().copied() else { break };
             self.remove(topology, oldest);
@@ -174,8 +178,9 @@ impl Changes {
             self.by_service.entry(service).or_default().push(*slot);
         }
         for service in self.by_service.keys().cloned().collect::<Vec<_>>() {
-            self.trim(topology, config, &service);
+            self.trim_service(topology, config, &service);
         }
+        self.trim(topology, config);
     }
 
     /// Ends recovery. Services are found by [`Changes::rebind`].
@@ -343,7 +348,8 @@ impl Shard {
         self.changes.expire(topology, since);
         if let Some(change) = self.changes.get(slot) {
             let service = Service::of(topology, &change.service);
-            self.changes.trim(topology, &rules.changes, &service);
+            self.changes.trim_service(topology, &rules.changes, &service);
+            self.changes.trim(topology, &rules.changes);
         }
         match suspected {
             Some(incident) => Verdict::of(Outcome::Linked, Reason::ChangeSuspected, incident),

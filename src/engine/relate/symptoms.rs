@@ -3,11 +3,8 @@
 //! An incident has at most one cause. A cause shows the first [`SHOWN_MAX`] of its symptoms and counts the rest; many
 //! that come one after the other are told together, once in `update_interval`.
 
-use std::sync::Arc;
-
 use super::{Told, put_link};
 use crate::engine::alert::Dirty;
-use crate::engine::command::Done;
 use crate::engine::decision::Reason;
 use crate::engine::group::Incident;
 use crate::engine::journal::{Fault, Reader, Writer};
@@ -98,7 +95,7 @@ impl Untold {
 /// `A, B and 3 more`.
 fn listed(named: &[IncidentId], count: u32) -> String {
     let names: Vec<String> = named.iter().take(NAMED_MAX).map(IncidentId::to_string).collect();
-    match count as usize - names.len() {
+    match (count as usize).saturating_sub(names.len()) {
         0 => names.join(", "),
         more => format!("{} and {more} more", names.join(", ")),
     }
@@ -215,15 +212,14 @@ impl Shard {
                 continue;
             }
             let found = Found { group: cause, distance, set_by_hand: false };
-            // Since its cause was over, nobody has asked whether something else is broken nearer by.
-            // One opening asks for as many as a walk may visit services; others take the one that opens.
-            if self.has_outlived_its_cause(symptom) && self.live.visits - visits < VISITS_MAX as u64 * 3 {
-                if let Some(nearer) = self.find_cause(symptom).filter(|nearer| nearer.distance < distance) {
-                    if let Some(turn) = self.set_cause(symptom, nearer) {
-                        self.tell_turn(now, symptom, turn, Told::Later);
-                    }
-                    continue;
-                }
+            // Since its cause was over, nobody has asked whether something else is broken nearer by. One opening asks for
+            // as many as that costs no more than its own walks; the others take the one that opens.
+            let asks = self.has_outlived_its_cause(symptom) && self.live.visits - visits < VISITS_MAX as u64 * 3;
+            let nearest = if asks { self.find_cause(symptom) } else { None };
+            if let Some(nearer) = nearest.filter(|nearest| nearest.distance < distance) {
+                let turn = self.set_cause(symptom, nearer);
+                turn.into_iter().for_each(|turn| self.tell_turn(now, symptom, turn, Told::Later));
+                continue;
             }
             let Some(turn) = self.set_cause(symptom, found) else { continue };
             self.tell_symptom(now, symptom, &turn, Told::Later);
