@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
 use super::{ApiState, Problem};
 
@@ -19,6 +18,7 @@ POST /api/v2/alerts                  alerts as Prometheus sends them to an Alert
 gRPC incidentd.v1.EventService       on this port, with reflection
 GET  /api/v1/incidents               incidents, newest first
 GET  /api/v1/incidents/{id}          one incident with its alerts and timeline
+GET  /api/v1/rules/unmatched         which alerts no rule wants, by source and label
 GET  /api/v1/sinks                   how every sink fares
 GET  /api/v1/sinks/{name}/parked     deliveries that were given up
 POST /api/v1/sinks/{name}/retry      tries them again
@@ -52,18 +52,5 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Response {
     match (state.ready)() {
         Ok(()) => "incidentd is ready\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("incidentd is not ready: {reason}\n")).into_response(),
-    }
-}
-
-/// `POST /-/reload`: an invalid file never replaces a valid one.
-pub(super) async fn reload(State(state): State<ApiState>) -> Response {
-    match (state.reload)().await {
-        Ok(done) => format!("{done}\n").into_response(),
-        Err(problems) => {
-            let detail = "the configuration was not reloaded; see the problems";
-            Problem::new(StatusCode::BAD_REQUEST, "invalid_configuration", detail)
-                .with("problems", json!(problems))
-                .into_response()
-        }
     }
 }

@@ -25,7 +25,6 @@ fn the_example_is_valid_and_has_every_key() {
         "changes",
         "inhibit_rules",
         "maintenance",
-        "heartbeats",
         "record",
         "escalation_policies",
         "auth",
@@ -55,6 +54,7 @@ fn the_example_spells_out_the_defaults_where_it_says_so() {
         fingerprint_labels: None,
         sources: SourcesConfig { kafka: Vec::new(), ..example.sources.clone() },
         rules: specific.rules.clone(),
+        heartbeats: Vec::new(),
         sinks: specific.sinks.clone(),
         ..example.clone()
     };

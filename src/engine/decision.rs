@@ -113,6 +113,14 @@ pub enum Reason {
     NoRule,
     /// A rule matches, but a label of its `group_by` is missing.
     LabelMissing,
+    /// The condition of a rule that matches could not be evaluated for this alert.
+    RuleError,
+    /// A sign of life that was expected.
+    HeartbeatNoted,
+    /// A sign of life of something that was late or missing.
+    HeartbeatRecovered,
+    /// A sign of life that nothing expects.
+    NoHeartbeat,
     /// Nothing is known of the alert, so there is nothing to resolve.
     NoOpenIncident,
     /// Events of this kind are recorded and not correlated.
@@ -147,6 +155,10 @@ impl Reason {
             Reason::HeldBack => "held_back",
             Reason::NoRule => "no_rule",
             Reason::LabelMissing => "label_missing",
+            Reason::RuleError => "rule_error",
+            Reason::HeartbeatNoted => "heartbeat_noted",
+            Reason::HeartbeatRecovered => "heartbeat_recovered",
+            Reason::NoHeartbeat => "no_heartbeat",
             Reason::NoOpenIncident => "no_open_incident",
             Reason::KindNotCorrelated => "kind_not_correlated",
             Reason::OlderThanKnown => "older_than_known",
@@ -176,6 +188,10 @@ impl fmt::Display for Reason {
             Reason::HeldBack => f.write_str("the condition holds; the rule waits to gather what belongs to it"),
             Reason::NoRule => f.write_str("no rule matches"),
             Reason::LabelMissing => f.write_str("a label of the rule's group_by is missing"),
+            Reason::RuleError => f.write_str("the rule's condition cannot be evaluated for this alert"),
+            Reason::HeartbeatNoted => f.write_str("a sign of life that was expected"),
+            Reason::HeartbeatRecovered => f.write_str("a sign of life of something that was late or missing"),
+            Reason::NoHeartbeat => f.write_str("no heartbeat is configured for this sign of life"),
             Reason::NoOpenIncident => f.write_str("nothing is known that this could resolve"),
             Reason::KindNotCorrelated => f.write_str("events of this kind are not correlated"),
             Reason::OlderThanKnown => f.write_str("a newer event has said otherwise"),

@@ -19,10 +19,12 @@ mod shard;
 pub mod suppress;
 #[cfg(test)]
 mod tests;
+pub mod unmatched;
 mod view;
 mod window;
 
-pub use shard::{Changes, ReloadReport, Shard, SnapshotStep, Stats};
+pub use journal::{ReloadReport, RuleReport};
+pub use shard::{Changes, Shard, SnapshotStep, Stats};
 
 use std::time::Duration;
 

@@ -11,6 +11,7 @@ use super::group::{Group, Incident, Phase};
 use super::incident::{AlertCounts, AlertDoc, Escalation, IncidentCounts, IncidentDoc, Targets};
 use super::memory::interner::Symbol;
 use super::shard::Shard;
+use crate::event::Timestamp;
 use crate::identity::{IncidentId, alertmanager_fingerprint};
 use crate::rules::Level;
 
@@ -101,7 +102,7 @@ impl Shard {
             count: alert.count,
             first_seen: alert.first_seen,
             last_seen: alert.last_seen,
-            ends_at: (alert.state == AlertState::Firing).then_some(alert.until),
+            ends_at: (alert.state == AlertState::Firing && alert.until < Timestamp::MAX).then_some(alert.until),
         }
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn same_twice(rules: &[(usize, &RuleConfig, Vec<Matcher>)]) -> Vec<Pr
         wanted.sort();
         let mut group_by = config.group_by.clone();
         group_by.sort();
-        let earlier: usize = *first.entry((wanted, group_by)).or_insert(*place);
+        let earlier: usize = *first.entry((wanted, &config.when, group_by)).or_insert(*place);
         if earlier != *place {
             let message = format!("takes the same alerts into the same groups as rules[{earlier}]");
             problems.push(Problem::warning(format!("rules[{place}]"), message));

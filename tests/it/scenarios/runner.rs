@@ -75,6 +75,8 @@ struct Step {
     #[serde(default)]
     restart: bool,
     reload: Option<Reload>,
+    /// What the reload did, one a rule. Not looked at where there is none.
+    report: Option<Vec<String>>,
     #[serde(default)]
     commands: Vec<Ordered>,
     /// One a command, `done` or the refusal. Not looked at where there is none.
@@ -157,6 +159,7 @@ pub struct Outcome {
 
 #[derive(Debug, Default)]
 struct Happened {
+    report: Vec<String>,
     answers: Vec<String>,
     verdicts: Vec<String>,
     decisions: Vec<String>,
@@ -180,15 +183,18 @@ impl Scenario {
         for (number, (step, happened)) in self.steps.iter().zip(&outcome.steps).enumerate() {
             let verdicts = step.verdicts.as_ref().is_none_or(|expected| *expected == happened.verdicts);
             let answers = step.answers.as_ref().is_none_or(|expected| *expected == happened.answers);
-            if !verdicts || !answers || step.decisions != happened.decisions {
-                let Happened { answers, verdicts, decisions } = happened;
+            let report = step.report.as_ref().is_none_or(|expected| *expected == happened.report);
+            if !verdicts || !answers || !report || step.decisions != happened.decisions {
+                let Happened { report, answers, verdicts, decisions } = happened;
                 let at = step.at.map(|at| duration::format(at.0)).unwrap_or_default();
                 return Err(format!(
-                    "step {} (at {at}) expected\n{}{}{}but there came\n{}{}{}",
+                    "step {} (at {at}) expected\n{}{}{}{}but there came\n{}{}{}{}",
                     number + 1,
+                    list("report", step.report.as_ref().unwrap_or(report)),
                     list("answers", step.answers.as_ref().unwrap_or(answers)),
                     list("verdicts", step.verdicts.as_ref().unwrap_or(verdicts)),
                     list("decisions", &step.decisions),
+                    list("report", report),
                     list("answers", answers),
                     list("verdicts", verdicts),
                     list("decisions", decisions),
@@ -268,6 +274,7 @@ impl Run {
         if step.restart {
             self.restart(self.mode == Mode::SnapshotEveryStep)?;
         }
+        let mut report = Vec::new();
         if let Some(reload) = &step.reload {
             self.rules = compiled(&Definition {
                 services: &reload.services,
@@ -277,7 +284,8 @@ impl Run {
                 heartbeats: &reload.heartbeats,
                 ..Definition::of(&reload.rules, &[SINK.to_owned()])
             })?;
-            self.shard.reload(self.rules.clone(), self.config.clone());
+            let done = self.shard.reload(self.rules.clone(), self.config.clone());
+            report = done.rules.iter().map(|line| format!("{}: {line}", line.rule)).collect();
         }
         self.shard.advance(self.now);
         let answers = step.commands.iter().map(|ordered| self.order(ordered)).collect::<Result<_, _>>()?;
@@ -291,7 +299,7 @@ impl Run {
         self.journal.extend(Some(changes.journal).filter(|entry| !entry.is_empty()));
         let decisions: Vec<String> = changes.decisions.iter().map(|decision| self.decision(decision)).collect();
         let verdicts = verdicts.into_iter().map(|verdict| self.verdict(verdict)).collect();
-        self.outcome.steps.push(Happened { answers, verdicts, decisions });
+        self.outcome.steps.push(Happened { report, answers, verdicts, decisions });
         match self.mode {
             Mode::JournalEveryStep => self.restart(false),
             Mode::SnapshotEveryStep => self.restart(true),
