@@ -241,6 +241,11 @@ impl Metrics {
         self.counter("incidentd_label_missing_total", &[("rule", rule)]).increment(by);
     }
 
+    /// How often the condition of a rule could not be evaluated, since the start.
+    pub fn set_rule_errors(&self, rule: &str, errors: u64) {
+        self.counter("incidentd_rule_errors_total", &[("rule", rule)]).absolute(errors);
+    }
+
     /// Shows every result of a sink's deliveries at zero, so that the first of them is seen as an increase.
     pub fn sink_started(&self, sink: &str) {
         DELIVERY_RESULTS.iter().for_each(|result| self.delivery(sink, result, 0));
@@ -316,7 +321,7 @@ fn owned(labels: &[(&'static str, &str)]) -> Vec<Label> {
 }
 
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 19] = [
+    const COUNTERS: [(&str, &str); 20] = [
         ("incidentd_events_received_total", "Events received, by source of intake"),
         ("incidentd_events_total", "Events decided, by verdict"),
         ("incidentd_incident_transitions_total", "Transitions of incidents"),
@@ -335,6 +340,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("incidentd_key_label_missing_total", "Events that lack a label configured as part of their identity"),
         ("incidentd_no_rule_total", "Alerts that no rule wanted"),
         ("incidentd_label_missing_total", "Alerts that a rule could not take because a group_by label is missing"),
+        ("incidentd_rule_errors_total", "Alerts for which the condition of a rule could not be evaluated"),
         ("incidentd_unknown_severity_total", "Alertmanager severities that the map does not know, taken as warning"),
     ];
     const GAUGES: [(&str, &str); 11] = [

@@ -8,11 +8,14 @@ mod listener;
 mod merges;
 mod operate;
 mod problem;
+mod reload;
+mod rules;
 mod sinks;
 
 pub use listener::{Listener, check_bind, with_fallbacks};
 pub use merges::Operators;
 pub use problem::{Problem, echo};
+pub use reload::Reloaded;
 pub use sinks::Sinks;
 
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
 
 use crate::engine::incident::AlertDoc;
+use crate::engine::unmatched::UnmatchedReport;
 use crate::identity::IncidentId;
 use crate::metrics::Metrics;
 use crate::runtime::ReadModel;
@@ -37,8 +41,11 @@ pub type AlertsOf = Arc<dyn Fn(IncidentId, usize) -> BoxFuture<'static, Option<(
 /// Whether events are taken at present; else the reason in words.
 pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// Loads the configuration anew: a sentence about what changed, or the diagnostics of a file that was refused.
-pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, Result<String, Vec<String>>> + Send + Sync>;
+/// Loads the configuration anew: what changed, or the diagnostics of a file that was refused.
+pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, Result<Reloaded, Vec<String>>> + Send + Sync>;
+
+/// Asks the shards what no rule wants, at most so many labels. `None` when the daemon stops.
+pub type UnmatchedOf = Arc<dyn Fn(usize) -> BoxFuture<'static, Option<UnmatchedReport>> + Send + Sync>;
 
 /// What the handlers work on. Cheap to clone.
 #[derive(Clone)]
@@ -57,6 +64,8 @@ pub struct ApiState {
     pub reload: Reload,
     /// The way of operators into the shards.
     pub operators: Arc<dyn Operators>,
+    /// What no rule wants.
+    pub unmatched: UnmatchedOf,
     /// How the sinks fare.
     pub sinks: Arc<dyn Sinks>,
 }
@@ -70,13 +79,14 @@ pub fn routes(state: ApiState) -> Router {
         .route("/api/v1/incidents/{id}/merge", post(merges::merge))
         .route("/api/v1/incidents/{id}/split", post(merges::split))
         .route("/api/v1/unions", get(merges::culprits))
+        .route("/api/v1/rules/unmatched", get(rules::unmatched))
         .route("/api/v1/sinks", get(sinks::list))
         .route("/api/v1/sinks/{name}/parked", get(sinks::parked))
         .route("/api/v1/sinks/{name}/retry", post(sinks::retry))
         .route("/metrics", get(operate::metrics))
         .route("/-/healthy", get(operate::healthy))
         .route("/-/ready", get(operate::ready))
-        .route("/-/reload", post(operate::reload))
+        .route("/-/reload", post(reload::reload))
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(map_response(secured))
         .with_state(state)

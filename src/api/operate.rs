@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
 use super::{ApiState, Problem};
 
@@ -22,6 +21,7 @@ GET  /api/v1/incidents/{id}          one incident with its alerts and timeline
 POST /api/v1/incidents/{id}/merge    merges it into another one
 POST /api/v1/incidents/{id}/split    takes out of it what was merged into it
 GET  /api/v1/unions                  values of union rules that join nothing further
+GET  /api/v1/rules/unmatched         which alerts no rule wants, by source and label
 GET  /api/v1/sinks                   how every sink fares
 GET  /api/v1/sinks/{name}/parked     deliveries that were given up
 POST /api/v1/sinks/{name}/retry      tries them again
@@ -55,18 +55,5 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Response {
     match (state.ready)() {
         Ok(()) => "incidentd is ready\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("incidentd is not ready: {reason}\n")).into_response(),
-    }
-}
-
-/// `POST /-/reload`: an invalid file never replaces a valid one.
-pub(super) async fn reload(State(state): State<ApiState>) -> Response {
-    match (state.reload)().await {
-        Ok(done) => format!("{done}\n").into_response(),
-        Err(problems) => {
-            let detail = "the configuration was not reloaded; see the problems";
-            Problem::new(StatusCode::BAD_REQUEST, "invalid_configuration", detail)
-                .with("problems", json!(problems))
-                .into_response()
-        }
     }
 }

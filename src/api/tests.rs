@@ -13,6 +13,7 @@ use super::*;
 use crate::delivery::Action;
 use crate::engine::command::{Command, Done, Refusal};
 use crate::engine::incident::{AlertCounts, Escalation, IncidentDoc, IncidentStatus, Targets};
+use crate::engine::unmatched::UnmatchedReport;
 use crate::event::{Severity, Timestamp};
 use crate::rules::{Level, Priority};
 use crate::runtime::CommandError;
@@ -118,6 +119,9 @@ fn state(live: &[Arc<IncidentDoc>], stored: Vec<Arc<IncidentDoc>>) -> ApiState {
         metrics: Metrics::new(),
         alerts: Arc::new(|id, _| Box::pin(async move { (id.0 == 1).then(|| (vec![alert()], 1)) })),
         ready: Arc::new(|| Err("the store does not take commits".to_owned())),
+        unmatched: Arc::new(|limit| {
+            Box::pin(async move { (limit < 100).then(|| UnmatchedReport::merge(Vec::new(), limit)) })
+        }),
         reload: Arc::new(|| Box::pin(async { Err(vec!["rules.yaml:3:5: unknown key `grup_by`".to_owned()]) })),
         operators: Arc::new(Nobody),
         sinks: Arc::new(OneSink),
@@ -325,4 +329,17 @@ async fn a_refused_reload_says_what_is_wrong_and_reload_takes_only_post() {
     assert!(body.contains("rules.yaml:3:5"), "{body}");
     let (status, kind, _) = call(state(&[], vec![]), Method::GET, "/-/reload").await;
     assert_eq!((status, kind.as_str()), (StatusCode::METHOD_NOT_ALLOWED, "application/problem+json"));
+}
+
+#[tokio::test]
+async fn what_no_rule_wants_is_listed_up_to_a_limit() {
+    let (status, _, body) = call(state(&[], vec![]), Method::GET, "/api/v1/rules/unmatched").await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"total":0,"unmatched":[]}"#));
+    for (query, expected) in
+        [("limit=99", 200), ("limit=0", 400), ("limit=1001", 400), ("limits=1", 400), ("limit=100", 503)]
+    {
+        let (status, kind, _) =
+            call(state(&[], vec![]), Method::GET, &format!("/api/v1/rules/unmatched?{query}")).await;
+        assert_eq!((status.as_u16(), kind == "application/problem+json"), (expected, expected != 200), "{query}");
+    }
 }

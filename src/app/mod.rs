@@ -194,7 +194,7 @@ impl App {
     ///
     /// # Errors
     /// The problems found.
-    pub async fn reload(&self) -> Result<String, Vec<String>> {
+    pub async fn reload(&self) -> Result<api::Reloaded, Vec<String>> {
         self.shared.reload().await
     }
 
@@ -302,7 +302,7 @@ fn runtime_config(config: &Config) -> RuntimeConfig {
 
 fn api_state(shared: &Arc<Shared>, runtime: &Runtime) -> ApiState {
     let (router, store_up, stopping) = (shared.router.clone(), runtime.store_up.clone(), shared.stopping.clone());
-    let reloading = shared.clone();
+    let (reloading, looking) = (shared.clone(), shared.router.clone());
     ApiState {
         read_model: runtime.read_model.clone(),
         reads: runtime.reads.clone(),
@@ -325,6 +325,10 @@ fn api_state(shared: &Arc<Shared>, runtime: &Runtime) -> ApiState {
             Box::pin(async move { shared.reload().await })
         }),
         operators: Arc::new(ShardsDoor(shared.router.clone())),
+        unmatched: Arc::new(move |limit| {
+            let router = looking.clone();
+            Box::pin(async move { router.unmatched(limit).await })
+        }),
         sinks: Arc::new(OutboxDoor(shared.outbox.clone())),
     }
 }

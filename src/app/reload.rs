@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::housekeeping::fingerprint;
 use super::{RunningSource, Shared, Source, build_sinks, load};
+use crate::api::Reloaded;
 use crate::config::Config;
 use crate::engine::EngineConfig;
 use crate::formats::Decoder;
@@ -43,8 +44,8 @@ pub(super) fn intake_settings(config: &Config) -> Settings {
 }
 
 impl Shared {
-    /// Loads the configuration anew: a sentence about what changed, or the problems of one that was refused.
-    pub(crate) async fn reload(&self) -> Result<String, Vec<String>> {
+    /// Loads the configuration anew: what changed, or the problems of one that was refused.
+    pub(crate) async fn reload(&self) -> Result<Reloaded, Vec<String>> {
         let mut current = self.config.lock().await;
         // Before the file is read: a change in between is then noticed by the next look.
         self.last_read.set(fingerprint(&self.source, &self.last_read).await);
@@ -53,7 +54,17 @@ impl Shared {
             Ok(report) => {
                 self.metrics.reload_successful.set(1.0);
                 self.metrics.reload_timestamp.set(self.clock.now().as_secs_f64());
-                tracing::info!(report, "configuration reloaded");
+                for line in &report.windows {
+                    tracing::info!(
+                        rule = &*line.rule,
+                        kept = line.kept,
+                        migrated = line.migrated,
+                        dropped = line.dropped,
+                        retired = line.retired,
+                        "windows of a rule after the reload"
+                    );
+                }
+                tracing::info!(report = report.to_string(), "configuration reloaded");
             }
             Err(problems) => {
                 self.metrics.reload_successful.set(0.0);
@@ -63,7 +74,7 @@ impl Shared {
         outcome
     }
 
-    async fn try_reload(&self, current: &mut Config) -> Result<String, Vec<String>> {
+    async fn try_reload(&self, current: &mut Config) -> Result<Reloaded, Vec<String>> {
         if matches!(self.source, Source::Fixed(_)) {
             return Err(vec!["the daemon runs without a configuration file; start it with --config FILE".to_owned()]);
         }
@@ -79,22 +90,9 @@ impl Shared {
             self.router.reload(&rules, &engine_config(&new)).await.map_err(|error| vec![error.to_string()])?;
         self.outbox.reload(sinks);
         let trouble = self.reload_kafka(&new).await;
-        let mut report = format!(
-            "{} rules in force; windows kept {}, dropped {}, incidents that run on without their rule {}",
-            rules.rules.len(),
-            windows.kept,
-            windows.dropped,
-            windows.retired
-        );
-        if !fixed.is_empty() {
-            report.push_str(&format!("; a restart is needed for: {}", fixed.join(", ")));
-        }
-        for problem in &trouble {
-            tracing::error!(problem, "a Kafka source could not be started");
-            report.push_str(&format!("; could not be started: {problem}"));
-        }
+        trouble.iter().for_each(|problem| tracing::error!(problem, "a Kafka source could not be started"));
         *current = new;
-        Ok(report)
+        Ok(Reloaded { rules: rules.rules.len(), windows: windows.rules, restart_needed: fixed, not_started: trouble })
     }
 
     /// Stops sources that are gone or changed, starts those that are new or changed, and leaves the others alone.

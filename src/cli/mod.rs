@@ -8,6 +8,7 @@ mod client;
 mod daemon;
 mod demo;
 mod incidents;
+mod rules;
 mod run;
 mod send;
 mod sinks;
@@ -70,6 +71,7 @@ enum Command {
     },
     Send(send::SendArgs),
     Incidents(incidents::IncidentsArgs),
+    Rules(rules::RulesArgs),
     Sinks(sinks::SinksArgs),
     /// Print a JSON Schema, for editors.
     #[command(after_help = "Example:\n  incidentd schema config > incidentd.schema.json")]
@@ -134,6 +136,7 @@ impl Cli {
             Command::Demo(args) => block_on(demo::demo(args)),
             Command::Send(args) => block_on(send::send(args)),
             Command::Incidents(args) => block_on(incidents::incidents(args)),
+            Command::Rules(args) => block_on(rules::rules(args)),
             Command::Sinks(args) => block_on(sinks::sinks(args)),
             Command::Schema { of } => schema(of),
             Command::Completions { shell } => completions(shell),
@@ -257,6 +260,8 @@ mod tests {
             "incidentd incidents show",
             "incidentd incidents merge INC-0A1B2C3D4E5F6",
             "incidentd incidents split INC-0A1B2C3D4E5F6 --into INC-0A1B2C3D4E5F6",
+            "incidentd rules",
+            "incidentd rules unmatched --limit 0",
             "incidentd schema",
             "incidentd run --listen here",
         ] {

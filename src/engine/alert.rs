@@ -148,6 +148,8 @@ pub(super) struct Alert {
     pub(super) turns: Turns,
     /// The rule set that its memberships follow; another one means that they must be found anew.
     pub(super) epoch: u32,
+    /// No rule wanted it when its rules were looked for last.
+    pub(super) unwanted: bool,
     pub(super) state: AlertState,
     pub(super) severity: Severity,
     pub(super) dirty: Dirty,

@@ -1,5 +1,7 @@
 //! From an alert to its groups: which rules want it, which windows it joins, what each of them says.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::alert::{Alert, Dirty, Membership, OWN};
@@ -10,7 +12,7 @@ use super::shard::Shard;
 use super::window::{Entry, Progress};
 use crate::event::{Event, Kind, Severity, Status, Timestamp};
 use crate::identity::domain;
-use crate::rules::{MissingLabel, OpenWhen, Rule, Subject};
+use crate::rules::{Facts, MissingLabel, OpenWhen, Rule, Subject};
 
 /// An event by which an alert fires, on its way through the groups.
 pub(super) struct Sighting<'a> {
@@ -83,13 +85,24 @@ impl Shard {
         let mut found = std::mem::take(&mut self.found_rules);
         self.rules.matching(&AlertSubject { alert: &self.alerts.slots[slot], names: &self.names }, &mut found);
         let mut best = Verdict::new(Outcome::Recorded, Reason::NoRule);
+        if let Some(rule) = self.ask_conditions(slot, &mut found) {
+            best = Verdict { rule: Some(rule), ..Verdict::new(Outcome::Recorded, Reason::RuleError) };
+        }
         let mut targets = Targets::new();
         self.unions.look_at(!sighting.changed);
         let mut epoch = self.epoch;
         for rule in &found {
             match self.group_for(now, slot, *rule) {
-                Ok(group) if targets.contains(&group) => self.unions.forget_way(group),
-                Ok(group) => targets.push(group),
+                Ok(group) => {
+                    if targets.contains(&group) {
+                        self.unions.forget_way(group);
+                    } else {
+                        targets.push(group);
+                    }
+                    if self.rules.rules[*rule as usize].ends_search {
+                        break;
+                    }
+                }
                 Err(reason) => {
                     if reason == Reason::LimitReached {
                         // There may be room when the alert is repeated.
@@ -111,12 +124,47 @@ impl Shard {
             best = better(best, self.observe(sighting, group));
         }
         self.alerts.slots[slot].epoch = epoch;
+        self.alerts.slots[slot].unwanted = best.reason == Reason::NoRule;
+        if best.reason == Reason::NoRule {
+            self.note_unmatched(slot, 1);
+        }
         best
+    }
+
+    /// Leaves out the rules whose `when` does not hold. An error of one means that it does not; the first rule that had
+    /// one is told.
+    fn ask_conditions(&mut self, slot: u32, found: &mut Vec<u32>) -> Option<Arc<str>> {
+        if !found.iter().any(|rule| self.rules.rules[*rule as usize].when.is_some()) {
+            return None;
+        }
+        let (texts, names) = (&self.alerts.slots[slot].texts, &self.names);
+        let pairs = |pairs: &'_ [(Symbol, Symbol)]| {
+            pairs.iter().map(|(name, value)| (names.text(*name), names.text(*value))).collect::<SmallVec<[_; 16]>>()
+        };
+        let text = |symbol: Option<Symbol>| symbol.map_or("", |symbol| names.text(symbol));
+        let (labels, annotations) = (pairs(&texts.labels), pairs(&texts.annotations));
+        let (source, summary) = (text(texts.source), text(texts.summary));
+        let severity = self.alerts.slots[slot].severity;
+        let facts = Facts::new(labels.into_iter(), annotations.into_iter(), severity, source, summary);
+        let mut wrong = None;
+        found.retain(|rule| {
+            let rule = &self.rules.rules[*rule as usize];
+            let held = rule.when.as_ref().map_or(Ok(true), |when| when.holds(&facts));
+            if held.is_err() {
+                *self.rule_errors.entry(rule.name.clone()).or_default() += 1;
+                wrong.get_or_insert_with(|| rule.name.clone());
+            }
+            held.unwrap_or(false)
+        });
+        wrong
     }
 
     /// A repeat that says nothing new: the groups are known.
     pub(super) fn repeat(&mut self, sighting: &Sighting<'_>) -> Verdict {
         let mut best = Verdict::new(Outcome::Duplicate, Reason::Repeat);
+        if self.alerts.slots[sighting.slot].unwanted {
+            self.repeat_unmatched(sighting.slot);
+        }
         // Of those that it is in without firing, its rules have let go.
         for group in self.groups_of(sighting.slot, |membership| membership.firing) {
             best = better(best, self.observe(sighting, group));

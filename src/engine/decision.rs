@@ -131,10 +131,16 @@ pub enum Reason {
     NoRule,
     /// A rule matches, but a label of its `group_by`, or every one of its `union_by`, is missing.
     LabelMissing,
+    /// The condition of a rule that matches could not be evaluated for this alert.
+    RuleError,
+    /// A sign of life that was expected.
+    HeartbeatNoted,
+    /// A sign of life of something that was late or missing.
+    HeartbeatRecovered,
+    /// A sign of life that nothing expects.
+    NoHeartbeat,
     /// Nothing is known of the alert, so there is nothing to resolve.
     NoOpenIncident,
-    /// Events of this kind are recorded and not correlated.
-    KindNotCorrelated,
     /// What the incident's service depends on is broken as well.
     CauseFound,
     /// The incident's cause is another one: nearer, or the one before it is over.
@@ -190,8 +196,11 @@ impl Reason {
             Reason::HeldBack => "held_back",
             Reason::NoRule => "no_rule",
             Reason::LabelMissing => "label_missing",
+            Reason::RuleError => "rule_error",
+            Reason::HeartbeatNoted => "heartbeat_noted",
+            Reason::HeartbeatRecovered => "heartbeat_recovered",
+            Reason::NoHeartbeat => "no_heartbeat",
             Reason::NoOpenIncident => "no_open_incident",
-            Reason::KindNotCorrelated => "kind_not_correlated",
             Reason::CauseFound => "cause_found",
             Reason::CauseMoved => "cause_moved",
             Reason::CauseWithdrawn => "cause_withdrawn",
@@ -236,8 +245,11 @@ impl fmt::Display for Reason {
             Reason::HeldBack => f.write_str("the condition holds; the rule waits to gather what belongs to it"),
             Reason::NoRule => f.write_str("no rule matches"),
             Reason::LabelMissing => f.write_str("a label of the rule's group_by is missing, or all of its union_by"),
+            Reason::RuleError => f.write_str("the rule's condition cannot be evaluated for this alert"),
+            Reason::HeartbeatNoted => f.write_str("a sign of life that was expected"),
+            Reason::HeartbeatRecovered => f.write_str("a sign of life of something that was late or missing"),
+            Reason::NoHeartbeat => f.write_str("no heartbeat is configured for this sign of life"),
             Reason::NoOpenIncident => f.write_str("nothing is known that this could resolve"),
-            Reason::KindNotCorrelated => f.write_str("events of this kind are not correlated"),
             Reason::CauseFound => f.write_str("what its service depends on is broken as well"),
             Reason::CauseMoved => f.write_str("another cause is nearer, or the one before it is over"),
             Reason::CauseWithdrawn => f.write_str("what was taken for the cause is not one any more"),

@@ -19,11 +19,13 @@ mod shard;
 pub mod suppress;
 #[cfg(test)]
 mod tests;
+pub mod unmatched;
 mod view;
 mod window;
 
+pub use journal::{ReloadReport, RuleReport};
 pub use relate::union::Culprit;
-pub use shard::{Changes, ReloadReport, Shard, SnapshotStep, Stats};
+pub use shard::{Changes, Shard, SnapshotStep, Stats};
 
 use std::time::Duration;
 

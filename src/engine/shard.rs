@@ -25,6 +25,7 @@ use super::relate::services::LiveServices;
 use super::relate::storm::Storms;
 use super::relate::union::Unions;
 use super::suppress::Suppression;
+use super::unmatched::Unmatched;
 use crate::event::{Batch, Event, Kind, Position, Status, Timestamp};
 use crate::identity::{Hasher, IncidentId};
 use crate::rules::RuleSet;
@@ -44,6 +45,8 @@ pub struct Changes {
     pub counts: Vec<IncidentCounts>,
     /// Kafka positions that moved.
     pub positions: Vec<Position>,
+    /// How often the condition of a rule could not be evaluated.
+    pub rule_errors: Vec<(Arc<str>, u64)>,
 }
 
 /// One slice of a snapshot.
@@ -53,17 +56,6 @@ pub struct SnapshotStep {
     pub bytes: Vec<u8>,
     /// Whether it is the last one.
     pub last: bool,
-}
-
-/// What a reload did to the windows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReloadReport {
-    /// Windows kept as they were.
-    pub kept: usize,
-    /// Windows without an incident that were dropped, because their rule is gone or correlates otherwise.
-    pub dropped: usize,
-    /// Incidents whose rule is gone: they run to their end.
-    pub retired: usize,
 }
 
 /// What a shard holds.
@@ -125,6 +117,11 @@ pub struct Shard {
     pub(super) snapshot: Option<super::journal::SnapshotCursor>,
     pub(super) hasher: Hasher,
     pub(super) found_rules: Vec<u32>,
+    /// How often the condition of a rule could not be evaluated, since the last call of `take_changes`.
+    pub(super) rule_errors: HashMap<Arc<str>, u64>,
+    pub(super) unmatched: Unmatched,
+    /// Which of how many shards it is.
+    pub(super) place: (u64, u64),
 }
 
 impl Shard {
@@ -133,7 +130,6 @@ impl Shard {
         Self {
             config,
             changes: RecentChanges::of(&rules.topology),
-            rules,
             epoch: 1,
             names: Interner::default(),
             alerts: Alerts::default(),
@@ -144,7 +140,9 @@ impl Shard {
             live: LiveServices::default(),
             storms: Storms::default(),
             unions: Unions::default(),
-            heartbeats: Heartbeats::default(),
+            heartbeats: Heartbeats::new(&rules),
+            rules,
+            place: (0, 1),
             heartbeats_at: Timestamp::MAX,
             relations_at: Timestamp::MAX,
             suppression_at: Timestamp::MAX,
@@ -162,6 +160,8 @@ impl Shard {
             snapshot: None,
             hasher: Hasher::default(),
             found_rules: Vec::new(),
+            rule_errors: HashMap::new(),
+            unmatched: Unmatched::default(),
         }
     }
 
@@ -186,6 +186,9 @@ impl Shard {
 
     /// Runs every deadline that is due at `now`, in the order of the deadlines.
     pub fn advance(&mut self, now: Timestamp) {
+        if self.heartbeats.is_unsettled() {
+            self.settle_heartbeats(now);
+        }
         while let Some((due, owner)) = self.timers.pop(now) {
             if self.timer_of(owner) != Some(due) {
                 continue;
@@ -265,7 +268,9 @@ impl Shard {
                 + self.timers.bytes()
                 + self.changes.bytes()
                 + self.live.bytes()
-                + self.unions.bytes());
+                + self.unions.bytes()
+                + self.heartbeats.bytes()
+                + self.unmatched.bytes());
         Stats {
             firing,
             resolved,
@@ -297,7 +302,12 @@ impl Shard {
         }
     }
 
-    fn event(&mut self, now: Timestamp, batch: &Batch, event: &Event, applied: &[i64]) -> Verdict {
+    /// Says which of how many shards this is, before the first batch.
+    pub fn take_place(&mut self, index: u16, shards: u16) {
+        self.place = (u64::from(index), u64::from(shards));
+    }
+
+    pub(super) fn event(&mut self, now: Timestamp, batch: &Batch, event: &Event, applied: &[i64]) -> Verdict {
         if applied.get(event.position as usize).is_some_and(|next| event.offset < *next) {
             return Verdict::new(Outcome::Duplicate, Reason::AlreadyApplied);
         }
@@ -312,7 +322,7 @@ impl Shard {
             return Verdict { incident, ..Verdict::new(Outcome::Duplicate, Reason::SameId) };
         }
         match event.kind {
-            Kind::Alert => {}
+            Kind::Alert => self.note_sign_of_life(now, batch, event),
             Kind::Change => return self.change(now, batch, event),
             Kind::Heartbeat => return self.heartbeat(now, batch, event),
         }
@@ -348,6 +358,7 @@ impl Shard {
             memberships: SmallVec::new(),
             turns: Turns::default(),
             epoch: 0,
+            unwanted: false,
             state: if firing { AlertState::Firing } else { AlertState::Resolved },
             severity: event.severity,
             dirty: Dirty::Clean,

@@ -231,7 +231,41 @@ fn a_dropped_window_counts_in_the_report_of_a_reload() {
         shard("[{ name: a, open_when: { alerts: 2 } }, { name: b, open_when: { alerts: 3 } }, { name: c }]");
     send(&mut shard, 0, Status::Firing, [1]);
     let report = shard.reload(rules("[{ name: a, open_when: { alerts: 2 } }]"), EngineConfig::default());
-    assert_eq!((report.kept, report.dropped, report.retired), (1, 1, 1));
+    let shown: Vec<String> = report.rules.iter().map(|line| format!("{}: {line}", line.rule)).collect();
+    let expected = [
+        "a: kept 1, migrated 0, dropped 0, retired 0",
+        "b: kept 0, migrated 0, dropped 1, retired 0",
+        "c: kept 0, migrated 0, dropped 0, retired 1",
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(report.total().to_string(), "kept 1, migrated 0, dropped 1, retired 1");
+}
+
+#[test]
+fn editing_one_rule_leaves_the_windows_deadlines_and_waits_of_the_others_as_they_were() {
+    let others =
+        "{ name: counts, open_when: { alerts: 3 } }, { name: waits, wait: 1m }, { name: opens, group_by: [host] }";
+    let mut shard = shard(&format!("[{others}, {{ name: edited, open_when: {{ events: 9 }} }}, {{ name: wider }}]"));
+    send(&mut shard, 0, Status::Firing, [1, 2]);
+    let state = |shard: &Shard| -> Vec<String> {
+        let groups = shard.groups.slots.slots().filter(|(_, group)| !["edited", "wider"].contains(&&*group.rule_name));
+        groups.map(|(slot, group)| format!("{group:?} {:?}", shard.group_deadline(slot))).collect()
+    };
+    shard.take_changes();
+    let before = state(&shard);
+    assert_eq!(before.len(), 4);
+    let edited = "{ name: edited, open_when: { events: 8 } }, { name: wider, window: 6m }";
+    let report = shard.reload(rules(&format!("[{others}, {edited}]")), EngineConfig::default());
+    assert_eq!(state(&shard), before);
+    let shown: Vec<String> = report.rules.iter().map(|line| format!("{}: {line}", line.rule)).collect();
+    let expected = [
+        "counts: kept 1, migrated 0, dropped 0, retired 0",
+        "edited: kept 0, migrated 0, dropped 1, retired 0",
+        "opens: kept 2, migrated 0, dropped 0, retired 0",
+        "waits: kept 1, migrated 0, dropped 0, retired 0",
+        "wider: kept 0, migrated 1, dropped 0, retired 0",
+    ];
+    assert_eq!(shown, expected);
 }
 
 #[test]

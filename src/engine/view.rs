@@ -12,6 +12,7 @@ use super::incident::{AlertCounts, AlertDoc, Escalation, FlappingDoc, IncidentCo
 use super::memory::interner::Symbol;
 use super::relate::storm::StormState;
 use super::shard::Shard;
+use crate::event::Timestamp;
 use crate::identity::{IncidentId, alertmanager_fingerprint};
 use crate::rules::Level;
 
@@ -109,7 +110,7 @@ impl Shard {
             count: alert.count,
             first_seen: alert.first_seen,
             last_seen: alert.last_seen,
-            ends_at: (alert.state == AlertState::Firing).then_some(alert.until),
+            ends_at: (alert.state == AlertState::Firing && alert.until < Timestamp::MAX).then_some(alert.until),
         }
     }
 }

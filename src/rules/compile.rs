@@ -7,17 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::changes::ChangesConfig;
+use super::expression::{Expression, Expressions};
 use super::flow::{FlappingConfig, FlappingMemory, StormConfig};
 use super::heartbeat::{Heartbeat, HeartbeatConfig};
 use super::index::Index;
 use super::inhibition::{InhibitRuleConfig, Inhibitions};
 use super::maintenance::{MaintenanceConfig, MaintenanceWindow};
 use super::matcher::Matcher;
+use super::routing;
 use super::title::{Title, Titles};
 use super::topology::{Catalogue, ServiceConfig, Topology, TopologyConfig};
 use super::union::Union;
 use super::validate::{self, Problem};
-use super::{DEFAULT_MATRIX, ImpactConfig, Level, Matrix, MissingLabel, OnStale, OpenWhenConfig, Priority, RuleConfig};
+use super::{
+    DEFAULT_MATRIX, ImpactConfig, Level, Matrix, MissingLabel, Mode, OnStale, OpenWhenConfig, Priority, RuleConfig,
+};
 use crate::event::{Kind, Severity, Status};
 use crate::identity::{Hasher, domain};
 
@@ -60,11 +64,15 @@ pub struct Rule {
     pub name: Arc<str>,
     /// A hash of the whole definition, defaults and sinks filled in: equal for a rule that did not change.
     pub definition: u64,
-    /// A hash of what decides which alerts meet and when they open: `match`, `group_by` or `union_by`, `window`,
-    /// `open_when`, `wait` and `missing_label`. While it stays equal, windows survive a reload.
+    /// A hash of what decides which alerts meet and when they open: `match`, `when`, `group_by` or `union_by`,
+    /// `window`, `open_when`, `wait` and `missing_label`. While it stays equal, windows survive a reload.
     pub correlation: u64,
     /// All must hold.
     pub matchers: Vec<Matcher>,
+    /// Must hold as well; asked where the matchers hold.
+    pub when: Option<Arc<Expression>>,
+    /// Rules further down do not take what this one takes.
+    pub ends_search: bool,
     /// Labels whose values make the group key.
     pub group_by: Vec<Arc<str>>,
     /// Instead of them: labels of which any one joins.
@@ -242,6 +250,8 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     let Definition { rules, sinks, matrix, scope, .. } = *definition;
     let mut problems = validate::check_set(rules);
     let mut titles = Titles::new();
+    let (mut conditions, wrong) = conditions(rules);
+    problems.extend(wrong);
     let mut accepted = Vec::new();
     for (place, config) in rules.iter().enumerate() {
         let (matchers, found) = validate::check_rule(place, config, sinks, scope, &mut titles);
@@ -252,9 +262,14 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
         }
     }
     problems.extend(validate::same_twice(&accepted));
+    problems.extend(routing::unreachable(&accepted));
     let title = titles.finish();
-    let compiled = accepted.into_iter().filter_map(|(_, config, matchers)| {
+    let compiled = accepted.into_iter().filter_map(|(place, config, matchers)| {
         let mut rule = compile_rule(config, sinks, scope, matchers)?;
+        rule.when = conditions.remove(&place);
+        if rule.when.is_none() && config.when.is_some() {
+            return None;
+        }
         rule.title = config.incident.title.is_some().then(|| title(&rule.name));
         Some(Arc::new(rule))
     });
@@ -277,7 +292,7 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     let (maintenance, wrong) = MaintenanceWindow::compile(definition.maintenance);
     set.maintenance = maintenance;
     problems.extend(wrong);
-    let (heartbeats, wrong) = Heartbeat::compile(definition.heartbeats);
+    let (heartbeats, wrong) = Heartbeat::compile(definition.heartbeats, scope);
     set.heartbeats = heartbeats;
     problems.extend(wrong);
     problems.sort_by_key(|problem| problem.warning);
@@ -298,6 +313,20 @@ fn impact_of_nothing(definition: &Definition<'_>) -> Vec<Problem> {
     asking.map(problem).collect()
 }
 
+/// The conditions that could be read, by the places of their rules.
+fn conditions(rules: &[RuleConfig]) -> (hashbrown::HashMap<usize, Arc<Expression>>, Vec<Problem>) {
+    let (mut conditions, mut problems) = (hashbrown::HashMap::new(), Vec::new());
+    let given = rules.iter().enumerate().filter_map(|(place, rule)| Some((place, rule.when.as_deref()?)));
+    let mut compiler = None;
+    for (place, text) in given {
+        match compiler.get_or_insert_with(Expressions::new).compile(text) {
+            Ok(expression) => drop(conditions.insert(place, Arc::new(expression))),
+            Err(wrong) => problems.push(Problem::error(format!("rules[{place}].when"), wrong)),
+        }
+    }
+    (conditions, problems)
+}
+
 fn compile_rule(config: &RuleConfig, sinks: &[String], scope: &[String], matchers: Vec<Matcher>) -> Option<Rule> {
     let mut notify = config.notify.clone().unwrap_or_else(|| sinks.to_vec());
     notify.sort();
@@ -306,11 +335,13 @@ fn compile_rule(config: &RuleConfig, sinks: &[String], scope: &[String], matcher
         name: config.name.as_str().into(),
         definition: hash(&RuleConfig { notify: Some(notify.clone()), ..config.clone() }),
         correlation: hash(&(
-            (&config.matchers, &config.group_by, &config.union_by, &config.open_when),
+            (&config.matchers, &config.when, &config.group_by, &config.union_by, &config.open_when),
             [config.window.as_micros(), config.wait.as_micros()],
             config.missing_label,
         )),
         matchers,
+        when: None,
+        ends_search: !config.proceed && config.mode == Mode::Active,
         group_by: config.group_by.iter().map(|label| label.as_str().into()).collect(),
         union: config.union_by.as_ref().map(|union| Arc::new(Union::compile(union, scope))),
         window: config.window,
@@ -347,7 +378,7 @@ fn open_when(config: &OpenWhenConfig) -> Option<OpenWhen> {
 }
 
 /// Of the JSON, whose order of fields is that of the types; defaults are filled in by then.
-fn hash(definition: &impl serde::Serialize) -> u64 {
+pub(super) fn hash(definition: &impl serde::Serialize) -> u64 {
     let json = serde_json::to_vec(definition).expect("plain data with text keys becomes JSON");
     Hasher::default().reset(domain::RULE).part(&json).finish64()
 }
@@ -372,7 +403,7 @@ mod tests {
         let short = rule("name: a", &["x", "y"]);
         let long = rule(
             "{name: a, match: [], mode: active, group_by: [], window: 300s, open_when: {alerts: 1}, wait: 0s, \
-             resolve_after: 5m, reopen_within: 60m, update_interval: 10s, on_stale: clear, missing_label: skip, \
+             continue: true, resolve_after: 5m, reopen_within: 60m, update_interval: 10s, on_stale: clear, missing_label: skip, \
              notify: [y, x], incident: {impact: medium}}",
             &["x", "y"],
         );
@@ -393,6 +424,8 @@ mod tests {
             ("{name: a, group_by: [service], open_when: {events: 1}}", false),
             ("{name: a, group_by: [service], missing_label: own_group}", false),
             ("{name: a, group_by: [service], match: ['a=b']}", false),
+            ("{name: a, group_by: [service], when: 'has(labels.a)'}", false),
+            ("{name: a, group_by: [service], continue: false}", true),
         ] {
             assert_eq!(rule(change, &["x"]).correlation == before.correlation, same, "{change}");
         }

@@ -8,11 +8,13 @@ mod changes;
 mod compile;
 mod default;
 mod flow;
+mod expression;
 mod heartbeat;
 mod index;
 mod inhibition;
 mod maintenance;
 mod matcher;
+mod routing;
 mod title;
 mod topology;
 mod union;
@@ -21,8 +23,9 @@ mod validate;
 pub use changes::ChangesConfig;
 pub use compile::{Definition, OpenWhen, Rule, RuleSet, Subject, compile};
 pub use default::default_rules;
+pub use expression::{Expression, Facts};
 pub use flow::{FlappingConfig, FlappingMemory, StormConfig};
-pub use heartbeat::{Heartbeat, HeartbeatConfig};
+pub use heartbeat::{Expected, Heartbeat, HeartbeatConfig, KEYS_MAX as HEARTBEAT_KEYS_MAX, SignOfLife};
 pub use inhibition::{InhibitRuleConfig, Inhibitions};
 pub use maintenance::{MaintenanceConfig, MaintenanceWindow};
 pub use matcher::{Field, Matcher, Operator, Pattern, parse_matcher};
@@ -117,6 +120,13 @@ pub struct RuleConfig {
     /// Matchers in Alertmanager's syntax; all must hold. Default: every alert.
     #[serde(default, rename = "match")]
     pub matchers: Vec<String>,
+    /// A condition in the Common Expression Language over `labels`, `annotations`, `severity`, `source`, `summary` and
+    /// `kind`, asked where the matchers hold. At most 4 KiB, 32 levels deep. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// Whether rules further down may take an alert that this one takes. Default `true`.
+    #[serde(default = "defaults::proceed", rename = "continue", skip_serializing_if = "defaults::is_true")]
+    pub proceed: bool,
     /// `active` (default); `shadow` is not yet supported.
     #[serde(default)]
     pub mode: Mode,
@@ -266,6 +276,13 @@ pub enum ImpactConfig {
 
 mod defaults {
     use std::time::Duration;
+
+    pub(super) fn proceed() -> bool {
+        true
+    }
+    pub(super) fn is_true(value: &bool) -> bool {
+        *value
+    }
 
     pub(super) fn window() -> Duration {
         Duration::from_secs(300)

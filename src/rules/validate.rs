@@ -112,7 +112,7 @@ pub(super) fn same_twice(rules: &[(usize, &RuleConfig, Vec<Matcher>)]) -> Vec<Pr
         let mut group_by = key_labels(config).to_vec();
         group_by.sort();
         let group_by = (config.union_by.is_some(), group_by);
-        let earlier: usize = *first.entry((wanted, group_by)).or_insert(*place);
+        let earlier: usize = *first.entry((wanted, &config.when, group_by)).or_insert(*place);
         if earlier != *place {
             let message = format!("takes the same alerts into the same groups as rules[{earlier}]");
             problems.push(Problem::warning(format!("rules[{place}]"), message));

@@ -66,8 +66,9 @@ pub(super) fn recover(
     let mut shards = Vec::new();
     for index in 0..config.shards {
         let mut shard = Shard::new(config.engine.clone(), rules.clone());
+        shard.take_place(index, config.shards);
         let (generation, journal_bytes) = reads.replay(index, &mut |entry| shard.restore(entry))?;
-        let report = shard.finish_restore();
+        let report = shard.finish_restore().total();
         for stored in positions.iter().filter(|stored| stored.shard == index) {
             shard.set_position(&stored.position);
         }

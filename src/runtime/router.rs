@@ -14,6 +14,7 @@ use super::shard_task::{Look, Message, Part};
 use crate::engine::command::{Command, Done, Refusal};
 use crate::engine::decision::Verdict;
 use crate::engine::incident::AlertDoc;
+use crate::engine::unmatched::UnmatchedReport;
 use crate::engine::{EngineConfig, ReloadReport, Shard};
 use crate::event::{Batch, Timestamp};
 use crate::identity::IncidentId;
@@ -135,10 +136,7 @@ impl Router {
             let (reply, report) = oneshot::channel();
             let message = Message::Reload { rules: rules.clone(), config: config.clone(), reply };
             shard.send(message).await.map_err(|_| Refused::Stopping)?;
-            let report = report.await.map_err(|_| Refused::Stopping)?;
-            sum.kept += report.kept;
-            sum.dropped += report.dropped;
-            sum.retired += report.retired;
+            sum.add(&report.await.map_err(|_| Refused::Stopping)?);
         }
         Ok(sum)
     }
@@ -147,6 +145,12 @@ impl Router {
     pub async fn alerts(&self, incident: IncidentId, limit: usize) -> Option<(Vec<AlertDoc>, u64)> {
         let found = self.look(move |shard, _| shard.incident_alerts(incident, limit)).await.ok()?;
         found.into_iter().flatten().next()
+    }
+
+    /// What no rule wants, at most `limit` labels; `None` when the daemon stops.
+    pub async fn unmatched(&self, limit: usize) -> Option<UnmatchedReport> {
+        let seen = self.look(|shard, _| shard.unmatched()).await.ok()?;
+        Some(UnmatchedReport::merge(seen, limit))
     }
 
     /// Lets every shard say what it sees, between two batches; in the order of the shards.

@@ -181,6 +181,7 @@ impl ShardTask {
         }
         self.snapshot(&mut commit);
         self.stats.set(self.index, self.shard.stats());
+        self.stats.rule_errors(&changes.rule_errors);
         let answers = std::mem::take(&mut self.answers);
         let orders = std::mem::take(&mut self.orders);
         if commit.is_empty() && answers.is_empty() && orders.is_empty() {

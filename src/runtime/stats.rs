@@ -1,6 +1,7 @@
 //! What the shards hold, written by each after its commits, summed for the metrics.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::engine::Stats;
 use crate::metrics::Metrics;
@@ -9,12 +10,14 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub struct StatsBoard {
     slots: Vec<Mutex<Stats>>,
+    /// By rule, of all shards.
+    rule_errors: Mutex<BTreeMap<Arc<str>, u64>>,
 }
 
 impl StatsBoard {
     /// A board for so many shards.
     pub fn new(shards: u16) -> Self {
-        Self { slots: (0..shards).map(|_| Mutex::new(Stats::default())).collect() }
+        Self { slots: (0..shards).map(|_| Mutex::new(Stats::default())).collect(), rule_errors: Mutex::default() }
     }
 
     /// Replaces a shard's numbers; those that count since the last call are added up.
@@ -25,6 +28,15 @@ impl StatsBoard {
             let visits = slot.visits + stats.visits;
             *slot = Stats { dedup_overflow, changes_overflow, visits, ..stats };
         }
+    }
+
+    /// Adds up how often the condition of a rule could not be evaluated.
+    pub fn rule_errors(&self, errors: &[(Arc<str>, u64)]) {
+        if errors.is_empty() {
+            return;
+        }
+        let mut sums = self.rule_errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.iter().for_each(|(rule, errors)| *sums.entry(rule.clone()).or_default() += errors);
     }
 
     /// A shard's numbers.
@@ -58,5 +70,7 @@ impl StatsBoard {
         metrics.dedup_overflow.absolute(sum.dedup_overflow);
         metrics.changes_overflow.absolute(sum.changes_overflow);
         metrics.topology_visits.absolute(sum.visits);
+        let errors = self.rule_errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.iter().for_each(|(rule, errors)| metrics.set_rule_errors(rule, *errors));
     }
 }

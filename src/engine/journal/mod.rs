@@ -7,6 +7,7 @@
 
 mod codec;
 mod records;
+mod reload;
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::memory::interner::Interner;
 use super::relate::changes::Changes as RecentChanges;
 use super::relate::storm::Storms;
 use super::relate::union::Unions;
-use super::shard::{Changes, ReloadReport, Shard, SnapshotStep};
+use super::shard::{Changes, Shard, SnapshotStep};
 use super::suppress::Suppression;
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
@@ -28,6 +29,7 @@ use records::{
     read_alert_counters, read_group, read_group_counters, write_alert, write_alert_counters, write_closed, write_group,
     write_group_counters, write_ids,
 };
+pub use reload::{ReloadReport, RuleReport};
 
 /// Version of the format; entries of another one are refused.
 const FORMAT: u8 = 2;
@@ -109,7 +111,9 @@ impl Shard {
         self.touched_groups = touched;
         let journal = if writer.bytes.len() > 1 { writer.bytes } else { Vec::new() };
         let decisions = std::mem::take(&mut self.decisions);
-        Changes { journal, decisions, counts, positions: std::mem::take(&mut self.moved_positions) }
+        let positions = std::mem::take(&mut self.moved_positions);
+        let rule_errors = self.rule_errors.drain().collect();
+        Changes { journal, decisions, counts, positions, rule_errors }
     }
 
     /// The next slice of a snapshot; begins a new one where none is under way.
@@ -270,6 +274,7 @@ impl Shard {
         self.count_children();
         self.groups.finish_restore();
         self.unions.finish_restore();
+        self.heartbeats.finish_restore(&self.rules);
         let report = self.rebind();
         self.timers.clear();
         (self.heartbeats_at, self.suppression_at) = (Timestamp::MAX, Timestamp::MAX);
@@ -295,6 +300,8 @@ impl Shard {
         let before = remembered(self);
         self.rules = rules;
         self.config = config;
+        self.heartbeats.bind(&self.rules);
+        self.schedule_heartbeats();
         let report = self.rebind();
         self.rebind_services();
         let after = remembered(self);
@@ -322,11 +329,12 @@ impl Shard {
             let reachable = group.rule != RETIRED || self.groups.find(group.key_hash).is_none();
             match (place, rule) {
                 (Some(place), Some(rule)) if reachable && (same || (same_key && has_incident)) => {
-                    report.kept += 1;
+                    let line = report.of(&rule.name);
+                    *if same { &mut line.kept } else { &mut line.migrated } += 1;
                     self.bind(slot, place, &rule);
                 }
                 _ if has_incident => {
-                    report.retired += 1;
+                    report.of(&self.groups.slots[slot].rule_name).retired += 1;
                     if self.groups.slots[slot].rule != RETIRED {
                         self.groups.unindex(slot);
                         self.groups.slots[slot].rule = RETIRED;
@@ -334,7 +342,7 @@ impl Shard {
                     }
                 }
                 _ => {
-                    report.dropped += 1;
+                    report.of(&self.groups.slots[slot].rule_name).dropped += 1;
                     self.expire(slot);
                 }
             }

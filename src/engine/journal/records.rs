@@ -155,6 +155,7 @@ pub(super) fn read_alert(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
         memberships: SmallVec::new(),
         turns: Turns::default(),
         epoch: 0,
+        unwanted: false,
         state: state.ok_or_else(|| reader.fault("unknown alert state"))?,
         severity: Severity::from_byte(severity).ok_or_else(|| reader.fault("unknown severity"))?,
         dirty: Dirty::Clean,

@@ -77,6 +77,8 @@ struct Step {
     #[serde(default)]
     restart: bool,
     reload: Option<Reload>,
+    /// What the reload did, one a rule. Not looked at where there is none.
+    report: Option<Vec<String>>,
     #[serde(default)]
     commands: Vec<Ordered>,
     /// One a command, `done` or the refusal. Not looked at where there is none.
@@ -165,6 +167,7 @@ pub struct Outcome {
 
 #[derive(Debug, Default)]
 struct Happened {
+    report: Vec<String>,
     answers: Vec<String>,
     verdicts: Vec<String>,
     decisions: Vec<String>,
@@ -191,18 +194,21 @@ impl Scenario {
             let verdicts = step.verdicts.as_ref().is_none_or(|expected| *expected == happened.verdicts);
             let answers = step.answers.as_ref().is_none_or(|expected| *expected == happened.answers);
             let as_told = step.told.as_ref().is_none_or(|expected| *expected == happened.told);
+            let report = step.report.as_ref().is_none_or(|expected| *expected == happened.report);
             let links_as = step.links.as_ref().is_none_or(|expected| *expected == happened.links);
-            if !verdicts || !answers || !as_told || !links_as || step.decisions != happened.decisions {
-                let Happened { answers, verdicts, decisions, told, links } = happened;
+            if !verdicts || !answers || !as_told || !links_as || !report || step.decisions != happened.decisions {
+                let Happened { report, answers, verdicts, decisions, told, links } = happened;
                 let at = step.at.map(|at| duration::format(at.0)).unwrap_or_default();
                 return Err(format!(
-                    "step {} (at {at}) expected\n{}{}{}{}{}but there came\n{}{}{}{}{}",
+                    "step {} (at {at}) expected\n{}{}{}{}{}{}but there came\n{}{}{}{}{}{}",
                     number + 1,
+                    list("report", step.report.as_ref().unwrap_or(report)),
                     list("answers", step.answers.as_ref().unwrap_or(answers)),
                     list("verdicts", step.verdicts.as_ref().unwrap_or(verdicts)),
                     list("decisions", &step.decisions),
                     list("told", step.told.as_ref().unwrap_or(told)),
                     list("links", step.links.as_ref().unwrap_or(links)),
+                    list("report", report),
                     list("answers", answers),
                     list("verdicts", verdicts),
                     list("decisions", decisions),
@@ -285,6 +291,7 @@ impl Run {
         if step.restart {
             self.restart(self.mode == Mode::SnapshotEveryStep)?;
         }
+        let mut report = Vec::new();
         if let Some(reload) = &step.reload {
             self.rules = compiled(&Definition {
                 services: &reload.services,
@@ -295,7 +302,8 @@ impl Run {
                 heartbeats: &reload.heartbeats,
                 ..Definition::of(&reload.rules, &[SINK.to_owned()])
             })?;
-            self.shard.reload(self.rules.clone(), self.config.clone());
+            let done = self.shard.reload(self.rules.clone(), self.config.clone());
+            report = done.rules.iter().map(|line| format!("{}: {line}", line.rule)).collect();
         }
         self.shard.advance(self.now);
         let answers = step.commands.iter().map(|ordered| self.order(ordered)).collect::<Result<_, _>>()?;
@@ -312,7 +320,7 @@ impl Run {
         let told = changes.decisions.iter().filter(|decision| !decision.notify.is_empty());
         let told = told.map(|told| format!("{} #{}", told.action.as_str(), self.number(told.incident.id))).collect();
         let links = self.links();
-        self.outcome.steps.push(Happened { answers, verdicts, decisions, told, links });
+        self.outcome.steps.push(Happened { report, answers, verdicts, decisions, told, links });
         match self.mode {
             Mode::JournalEveryStep => self.restart(false),
             Mode::SnapshotEveryStep => self.restart(true),
