@@ -30,7 +30,7 @@ pub(super) fn read(path: &Path) -> Result<String, Fault> {
 }
 
 /// Opening a pipe would wait for whoever writes to it, so the kind of file is looked at first.
-fn read_regular(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+pub(super) fn read_regular(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     let cannot = |error: io::Error| format!("cannot read the file: {}", in_plain_words(&error));
     let metadata = fs::metadata(path).map_err(cannot)?;
     if metadata.is_dir() {

@@ -13,6 +13,7 @@ mod file;
 mod kafka;
 mod read;
 mod schema;
+mod sets;
 mod sources;
 mod validate;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use environment::Lookup;
 pub use schema::event_schema;
 pub use sources::{AlertmanagerConfig, SourcesConfig};
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Limits, duration};
 use crate::rules::{
     self, ChangesConfig, DEFAULT_MATRIX, Definition, HeartbeatConfig, InhibitRuleConfig, MaintenanceConfig, Matrix,
-    Problem, RuleConfig, RuleSet, ServiceConfig,
+    Problem, RuleConfig, RuleSet, ServiceConfig, SetConfig,
 };
 use crate::sinks::{self, SinkConfig};
 
@@ -57,6 +59,10 @@ pub struct Config {
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub lateness: Duration,
+    /// The same for events of some sources, by their `source`; at most 1,000. Default none.
+    #[serde(deserialize_with = "duration::by_name")]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub source_lateness: BTreeMap<String, Duration>,
     /// How repeated messages are recognised.
     pub dedup: DedupConfig,
     /// The labels that decide which shard an event goes to. Default none: everything can meet.
@@ -75,6 +81,8 @@ pub struct Config {
     pub sources: SourcesConfig,
     /// Correlation: which events belong to one incident. Default: by service, alert name or host.
     pub rules: Vec<RuleConfig>,
+    /// Known sets, such as the hosts of each rack, for `open_when: ratio`; at most 1,000,000 members in all.
+    pub sets: Vec<SetConfig>,
     /// The service catalogue: what belongs to which service, and what depends on what.
     pub services: Vec<ServiceConfig>,
     /// Which changes are suspected when something breaks.
@@ -201,7 +209,11 @@ impl Config {
     pub fn load(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
         let name = path.display().to_string();
         let text = file::read(path).map_err(|fault| vec![Diagnostic::error(&name, fault.place, fault.message)])?;
-        parse(&name, &text, &|variable| std::env::var(variable).ok(), &file::check_named_files)
+        parse(&name, &text, &|variable| std::env::var(variable).ok(), &|config| {
+            let mut problems = sets::read(config);
+            problems.extend(file::check_named_files(config));
+            problems
+        })
     }
 
     /// Reads and checks a text; looks at no file. `environment` answers `${NAME}`.
@@ -230,6 +242,7 @@ impl Config {
             inhibit_rules: &self.inhibit_rules,
             maintenance: &self.maintenance,
             heartbeats: &self.heartbeats,
+            sets: &self.sets,
         }
     }
 
@@ -248,12 +261,12 @@ impl Config {
 /// Beyond it the rest is only counted.
 const DIAGNOSTICS_MAX: usize = 200;
 
-/// `check_files` looks at the files that a configuration names.
+/// `read_files` looks at the files that a configuration names, and takes in what belongs to it.
 fn parse(
     name: &str,
     text: &str,
     environment: Lookup<'_>,
-    check_files: &dyn Fn(&Config) -> Vec<Problem>,
+    read_files: &dyn Fn(&mut Config) -> Vec<Problem>,
 ) -> Result<Loaded, Vec<Diagnostic>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut document = document::Document::parse(text, environment)
@@ -261,10 +274,10 @@ fn parse(
     let sinks = document.find("sinks[].name").into_iter().filter_map(|(_, id)| document.text(id)).map(str::to_owned);
     let sinks: Vec<String> = sinks.collect();
     read::note_unsupported(&mut document);
-    let config: Option<Config> = read::read(&mut document);
-    let problems = config.as_ref().map_or_else(Vec::new, |config| {
-        let mut problems = validate::check(config, &sinks);
-        problems.extend(check_files(config));
+    let mut config: Option<Config> = read::read(&mut document);
+    let problems = config.as_mut().map_or_else(Vec::new, |config| {
+        let mut problems = read_files(config);
+        problems.extend(validate::check(config, &sinks));
         problems
     });
     let diagnostics = diagnostics(name, &document, problems);
@@ -311,6 +324,7 @@ impl Default for Config {
             resolve_timeout: Duration::from_secs(300),
             event_time: EventTimeConfig::default(),
             lateness: Duration::from_secs(120),
+            source_lateness: BTreeMap::new(),
             dedup: DedupConfig::default(),
             scope: Vec::new(),
             shards: None,
@@ -320,6 +334,7 @@ impl Default for Config {
             max_groups: 1_000_000,
             sources: SourcesConfig::default(),
             rules: rules::default_rules(),
+            sets: Vec::new(),
             services: Vec::new(),
             changes: ChangesConfig::default(),
             inhibit_rules: Vec::new(),

@@ -55,6 +55,8 @@ fn the_example_spells_out_the_defaults_where_it_says_so() {
         fingerprint_labels: None,
         sources: SourcesConfig { kafka: Vec::new(), ..example.sources.clone() },
         rules: specific.rules.clone(),
+        sets: Vec::new(),
+        source_lateness: Default::default(),
         sinks: specific.sinks.clone(),
         ..example.clone()
     };

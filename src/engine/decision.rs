@@ -78,6 +78,13 @@ pub enum Reason {
         /// What the rule asks for.
         need: u32,
     },
+    /// The rule's opening condition holds; the number is an estimate.
+    ConditionMetEstimated {
+        /// What was counted, about.
+        have: u32,
+        /// What the rule asks for.
+        need: u32,
+    },
     /// The condition holds again within `reopen_within`.
     Recurrence,
     /// An incident is open for the key.
@@ -107,11 +114,39 @@ pub enum Reason {
         /// What the rule asks for.
         need: u32,
     },
+    /// The rule waits for more; the number is an estimate.
+    WaitingEstimated {
+        /// What was counted, about.
+        have: u32,
+        /// What the rule asks for.
+        need: u32,
+    },
     /// The condition holds; the rule's `wait` has not passed.
     HeldBack,
+    /// Something must follow the event.
+    Awaiting {
+        /// When it must have happened by.
+        until: Timestamp,
+    },
+    /// What must follow has come.
+    AwaitedCame,
+    /// What must follow did not come in time.
+    AwaitedMissing,
+    /// The event has ended older alerts of its group.
+    Clears,
+    /// A newer event has ended everything of its group up to then.
+    Cleared,
+    /// The event ends alerts or waits of a group, and there were none.
+    NothingToEnd,
+    /// A rule matches; the event is neither a step of its sequence nor what its absence goes by.
+    NoStep,
+    /// A rule matches; the event's key is not in the rule's set.
+    UnknownKey,
+    /// A rule matches; the event concerns no member of the rule's set.
+    NotMember,
     /// No rule matches.
     NoRule,
-    /// A rule matches, but a label of its `group_by` is missing.
+    /// A rule matches, but a label of its `group_by`, or the one that its condition counts, is missing.
     LabelMissing,
     /// Nothing is known of the alert, so there is nothing to resolve.
     NoOpenIncident,
@@ -132,6 +167,7 @@ impl Reason {
     pub const fn code(self) -> &'static str {
         match self {
             Reason::ConditionMet { .. } => "condition_met",
+            Reason::ConditionMetEstimated { .. } => "condition_met_estimated",
             Reason::Recurrence => "recurrence",
             Reason::IncidentOpen => "incident_open",
             Reason::AlertChanged => "alert_changed",
@@ -144,7 +180,17 @@ impl Reason {
             Reason::SameId => "same_id",
             Reason::AlreadyApplied => "already_applied",
             Reason::Waiting { .. } => "waiting",
+            Reason::WaitingEstimated { .. } => "waiting_estimated",
             Reason::HeldBack => "held_back",
+            Reason::Awaiting { .. } => "awaiting",
+            Reason::AwaitedCame => "awaited_came",
+            Reason::AwaitedMissing => "awaited_missing",
+            Reason::Clears => "clears",
+            Reason::Cleared => "cleared",
+            Reason::NothingToEnd => "nothing_to_end",
+            Reason::NoStep => "no_step",
+            Reason::UnknownKey => "unknown_key",
+            Reason::NotMember => "not_member",
             Reason::NoRule => "no_rule",
             Reason::LabelMissing => "label_missing",
             Reason::NoOpenIncident => "no_open_incident",
@@ -161,6 +207,13 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::ConditionMet { have, need } => write!(f, "{have} of {need}: the opening condition holds"),
+            Reason::ConditionMetEstimated { have, need } => {
+                write!(f, "~{have} (an estimate) of {need}: the opening condition holds")
+            }
+            Reason::WaitingEstimated { have, need } => {
+                write!(f, "~{have} (an estimate) of {need}: the rule waits for more")
+            }
+            Reason::Awaiting { until } => write!(f, "the rule waits until {until} for what must follow"),
             Reason::Waiting { have, need } => write!(f, "{have} of {need}: the rule waits for more"),
             Reason::Recurrence => f.write_str("the condition holds again within reopen_within"),
             Reason::IncidentOpen => f.write_str("an incident is open for this key"),
@@ -175,7 +228,15 @@ impl fmt::Display for Reason {
             Reason::AlreadyApplied => f.write_str("this Kafka record was applied before"),
             Reason::HeldBack => f.write_str("the condition holds; the rule waits to gather what belongs to it"),
             Reason::NoRule => f.write_str("no rule matches"),
-            Reason::LabelMissing => f.write_str("a label of the rule's group_by is missing"),
+            Reason::AwaitedCame => f.write_str("what must follow has come"),
+            Reason::AwaitedMissing => f.write_str("what must follow did not come in time"),
+            Reason::Clears => f.write_str("it ends the older alerts of its group"),
+            Reason::Cleared => f.write_str("a newer event has ended everything of its group up to then"),
+            Reason::NothingToEnd => f.write_str("nothing is there that it could end"),
+            Reason::NoStep => f.write_str("it is nothing that the rule's condition goes by"),
+            Reason::UnknownKey => f.write_str("its key is not in the rule's set"),
+            Reason::NotMember => f.write_str("it concerns no member of the rule's set"),
+            Reason::LabelMissing => f.write_str("a label that the rule groups by or counts is missing"),
             Reason::NoOpenIncident => f.write_str("nothing is known that this could resolve"),
             Reason::KindNotCorrelated => f.write_str("events of this kind are not correlated"),
             Reason::OlderThanKnown => f.write_str("a newer event has said otherwise"),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::compile::{Rule, Subject};
-use super::matcher::Field;
+use super::matcher::{Field, Matcher};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -27,13 +27,19 @@ struct FieldIndex {
 
 impl Index {
     pub(super) fn new(rules: &[Arc<Rule>]) -> Self {
-        let shared = sharing(rules);
+        let place = |place: usize| u32::try_from(place).expect("a configuration of 10 MiB holds fewer rules");
+        let lists = rules.iter().enumerate().map(|(at, rule)| (place(at), rule.matchers.iter().collect()));
+        Self::of(&lists.collect::<Vec<_>>())
+    }
+
+    /// Of lists of matchers, all of which must hold, with the places of the rules that they lead to.
+    pub(super) fn of(lists: &[(u32, Vec<&Matcher>)]) -> Self {
+        let shared = sharing(lists);
         let mut index = Index::default();
-        for (place, rule) in rules.iter().enumerate() {
-            let place = u32::try_from(place).expect("a configuration of 10 MiB holds fewer rules");
-            match most_selective(rule, &shared) {
-                Some((field, values)) => index.file(place, field, &values),
-                None => index.always.push(place),
+        for (place, matchers) in lists {
+            match most_selective(matchers, &shared) {
+                Some((field, values)) => index.file(*place, field, &values),
+                None => index.always.push(*place),
             }
         }
         index
@@ -64,9 +70,9 @@ impl Index {
 }
 
 /// How many rules want a value of a field.
-fn sharing(rules: &[Arc<Rule>]) -> HashMap<(&Field, &str), usize> {
+fn sharing<'a>(lists: &[(u32, Vec<&'a Matcher>)]) -> HashMap<(&'a Field, &'a str), usize> {
     let mut shared = HashMap::new();
-    for matcher in rules.iter().flat_map(|rule| &rule.matchers) {
+    for matcher in lists.iter().flat_map(|(_, matchers)| matchers) {
         for value in matcher.wanted().unwrap_or_default() {
             *shared.entry((&matcher.field, value)).or_default() += 1;
         }
@@ -75,8 +81,11 @@ fn sharing(rules: &[Arc<Rule>]) -> HashMap<(&Field, &str), usize> {
 }
 
 /// The field and values that lead to a rule among the fewest others.
-fn most_selective<'a>(rule: &'a Rule, shared: &HashMap<(&Field, &str), usize>) -> Option<(&'a Field, Vec<&'a str>)> {
-    let named = rule.matchers.iter().filter_map(|matcher| Some((&matcher.field, matcher.wanted()?)));
+fn most_selective<'a>(
+    matchers: &[&'a Matcher],
+    shared: &HashMap<(&Field, &str), usize>,
+) -> Option<(&'a Field, Vec<&'a str>)> {
+    let named = matchers.iter().filter_map(|matcher| Some((&matcher.field, matcher.wanted()?)));
     named.min_by_key(|(field, values)| values.iter().map(|value| shared[&(*field, *value)]).sum::<usize>())
 }
 

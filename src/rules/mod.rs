@@ -6,23 +6,29 @@
 
 mod changes;
 mod compile;
+mod condition;
 mod default;
 mod heartbeat;
 mod index;
 mod inhibition;
 mod maintenance;
 mod matcher;
+mod sets;
 mod title;
 mod topology;
 mod validate;
 
 pub use changes::ChangesConfig;
-pub use compile::{Definition, OpenWhen, Rule, RuleSet, Subject, compile};
+pub use compile::{Definition, Rule, RuleSet, Subject, compile};
+pub use condition::{
+    AbsenceConfig, DistinctConfig, Late, OpenWhen, OpenWhenConfig, RatioConfig, STEPS_MAX, StepConfig, WindowType,
+};
 pub use default::default_rules;
 pub use heartbeat::{Heartbeat, HeartbeatConfig};
 pub use inhibition::{InhibitRuleConfig, Inhibitions};
 pub use maintenance::{MaintenanceConfig, MaintenanceWindow};
 pub use matcher::{Field, Matcher, Operator, Pattern, parse_matcher};
+pub use sets::{MEMBERS_MAX, MemberSet, Members, SetConfig, Share};
 pub use title::{TITLE_BYTES_MAX, Title, TitleContext};
 pub use topology::{ServiceConfig, Topology};
 pub use validate::{Problem, check_name};
@@ -119,10 +125,19 @@ pub struct RuleConfig {
     /// Labels whose values make the group key. Default: one group.
     #[serde(default)]
     pub group_by: Vec<String>,
-    /// The span of event time in which `open_when` must hold. Default `5m`, at most `24h`.
+    /// The span of event time in which `open_when` must hold; of a session, the gap that ends it. Default `5m`, at
+    /// most `24h`.
     #[serde(default = "defaults::window", with = "crate::event::duration")]
     #[schemars(with = "String")]
     pub window: Duration,
+    /// `sliding` (default), `tumbling` or `session`.
+    #[serde(default)]
+    pub window_type: WindowType,
+    /// What lies further apart never counts as one session. Only with `window_type: session`. Default and at most
+    /// `24h`.
+    #[serde(default, with = "crate::event::duration::optional", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub window_max: Option<Duration>,
     /// What opens an incident. Default `{ alerts: 1 }`.
     #[serde(default)]
     pub open_when: OpenWhenConfig,
@@ -145,6 +160,13 @@ pub struct RuleConfig {
     /// What a lapsed lease means: `clear` (default) counts as all clear, `hold` keeps the incident open.
     #[serde(default)]
     pub on_stale: OnStale,
+    /// Matchers of events that end the group's older alerts, as an `up` ends a `down`. Default none.
+    #[serde(default)]
+    pub cleared_by: Vec<String>,
+    /// An event later than the lateness allowed: `stale` (default) counts nothing, `count` counts where its window is
+    /// still remembered.
+    #[serde(default)]
+    pub late: Late,
     /// An alert without a `group_by` label: `skip` (default) or `own_group`.
     #[serde(default)]
     pub missing_label: MissingLabel,
@@ -191,37 +213,6 @@ pub enum MissingLabel {
     Skip,
     /// The absence is a value of its own.
     OwnGroup,
-}
-
-/// Exactly one of the three.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OpenWhenConfig {
-    /// So many different alerts fired within the window. 1 to 10,000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alerts: Option<u32>,
-    /// So many firing events within the window. 1 to 10,000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub events: Option<u32>,
-    /// So many different values of a label among the alerts that fired within the window.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub distinct: Option<DistinctConfig>,
-}
-
-impl Default for OpenWhenConfig {
-    fn default() -> Self {
-        Self { alerts: Some(1), events: None, distinct: None }
-    }
-}
-
-/// See [`OpenWhenConfig::distinct`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DistinctConfig {
-    /// The label.
-    pub label: String,
-    /// How many values, 1 to 10,000.
-    pub count: u32,
 }
 
 /// What the incident says.

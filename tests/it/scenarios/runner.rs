@@ -4,8 +4,8 @@
 //! steps. Knows nothing of files; an unreadable scenario is an error that says where.
 //!
 //! A step gives what it sends and what must come of it. Times count from a fixed start; `occurred_at` and `ends_at` of
-//! an event may do so too (`+90s`, `-5m`). A verdict is `outcome reason`, with `have/need` where a rule waits and the
-//! incident where one is concerned. A decision is
+//! an event may do so too (`+90s`, `-5m`). A verdict is `outcome reason`, with `have/need` where a rule waits (`~` before
+//! an estimate), `until +2h` where it waits for what must follow, and the incident where one is concerned. A decision is
 //! `action #incident seq number priority 'title' alerts firing/total reason why`, and `(detail)` where something was
 //! gathered. Incidents are numbered in the order in which they open. A step without `decisions` must cause none.
 
@@ -14,17 +14,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use incidentd::delivery::Action;
 use incidentd::engine::command::{Command, Done};
 use incidentd::engine::decision::{Decision, Reason, Verdict};
 use incidentd::engine::suppress::silence::{SilenceDraft, SilenceId};
-use incidentd::engine::{EngineConfig, Shard};
+use incidentd::engine::{EngineConfig, Shard, SourceLateness};
 use incidentd::event::{Batch, Limits, Reject, Timestamp, duration};
 use incidentd::formats::{Decoder, Format, Payload, SeverityMap, Shape};
 use incidentd::identity::IncidentId;
 use incidentd::normalise::{IdentifiedBy, NormaliseConfig, Normaliser, Scratch};
 use incidentd::rules::{
     ChangesConfig, Definition, HeartbeatConfig, InhibitRuleConfig, MaintenanceConfig, RuleConfig, RuleSet,
-    ServiceConfig, compile,
+    ServiceConfig, SetConfig, compile,
 };
 use serde::Deserialize;
 
@@ -51,6 +52,8 @@ pub struct Scenario {
     #[serde(default)]
     heartbeats: Vec<HeartbeatConfig>,
     #[serde(default)]
+    sets: Vec<SetConfig>,
+    #[serde(default)]
     config: Settings,
     steps: Vec<Step>,
 }
@@ -61,6 +64,8 @@ pub struct Scenario {
 struct Settings {
     resolve_timeout: Option<Span>,
     lateness: Option<Span>,
+    #[serde(default)]
+    source_lateness: BTreeMap<String, Span>,
     dedup_horizon: Option<Span>,
     max_alerts: Option<usize>,
     max_groups: Option<usize>,
@@ -101,6 +106,8 @@ struct Reload {
     maintenance: Vec<MaintenanceConfig>,
     #[serde(default)]
     heartbeats: Vec<HeartbeatConfig>,
+    #[serde(default)]
+    sets: Vec<SetConfig>,
 }
 
 /// An operator's order. Incidents go by their numbers, silences by a name of the scenario's own.
@@ -238,6 +245,8 @@ impl Run {
             (&mut config.lateness, settings.lateness),
             (&mut config.dedup_horizon, settings.dedup_horizon),
         ];
+        let by_source = settings.source_lateness.iter().map(|(source, span)| (source.clone(), span.0)).collect();
+        config.source_lateness = SourceLateness::new(by_source, BTreeMap::new());
         times.into_iter().for_each(|(time, set)| *time = set.map_or(*time, |span| span.0));
         config.max_alerts = settings.max_alerts.unwrap_or(config.max_alerts);
         config.max_groups = settings.max_groups.unwrap_or(config.max_groups);
@@ -248,6 +257,7 @@ impl Run {
             inhibit_rules: &scenario.inhibit_rules,
             maintenance: &scenario.maintenance,
             heartbeats: &scenario.heartbeats,
+            sets: &scenario.sets,
             ..Definition::of(&scenario.rules, &[SINK.to_owned()])
         })?;
         Ok(Self {
@@ -275,6 +285,7 @@ impl Run {
                 inhibit_rules: &reload.inhibit_rules,
                 maintenance: &reload.maintenance,
                 heartbeats: &reload.heartbeats,
+                sets: &reload.sets,
                 ..Definition::of(&reload.rules, &[SINK.to_owned()])
             })?;
             self.shard.reload(self.rules.clone(), self.config.clone());
@@ -374,8 +385,14 @@ impl Run {
             Err(reject) => return format!("rejected {} {}", reject.code.as_str(), reject.field).trim_end().to_owned(),
         };
         let mut text = format!("{} {}", verdict.outcome.as_str(), verdict.reason.code());
-        if let Reason::Waiting { have, need } = verdict.reason {
-            text.push_str(&format!(" {have}/{need}"));
+        match verdict.reason {
+            Reason::Waiting { have, need } => text.push_str(&format!(" {have}/{need}")),
+            Reason::WaitingEstimated { have, need } => text.push_str(&format!(" ~{have}/{need}")),
+            Reason::Awaiting { until } => {
+                let (sign, apart) = if until < START { ('-', START.since(until)) } else { ('+', until.since(START)) };
+                text.push_str(&format!(" until {sign}{}", duration::format(apart)));
+            }
+            _ => {}
         }
         if let Some(id) = verdict.incident {
             text.push_str(&format!(" #{}", self.number(id)));
@@ -396,7 +413,7 @@ impl Run {
         );
         let gathered =
             if *reason == Reason::Gathered { Some(&**detail) } else { detail.split_once("; ").map(|part| part.1) };
-        if let Some(gathered) = gathered.filter(|_| !matches!(reason, Reason::ConditionMet { .. })) {
+        if let Some(gathered) = gathered.filter(|_| *action != Action::Opened) {
             text.push_str(&format!(" ({gathered})"));
         }
         text
