@@ -9,7 +9,7 @@ use super::housekeeping::fingerprint;
 use super::{RunningSource, Shared, Source, build_sinks, load};
 use crate::api::Reloaded;
 use crate::config::Config;
-use crate::engine::EngineConfig;
+use crate::engine::{EngineConfig, SourceLateness};
 use crate::formats::Decoder;
 use crate::ingest::Settings;
 use crate::normalise::{EventTime, NormaliseConfig, Normaliser};
@@ -19,11 +19,18 @@ pub(super) fn engine_config(config: &Config) -> EngineConfig {
     EngineConfig {
         resolve_timeout: config.resolve_timeout,
         lateness: config.lateness,
+        source_lateness: source_lateness(config),
         dedup_horizon: config.dedup.horizon,
         dedup_max_ids: config.dedup.max_ids as usize,
         max_alerts: config.max_alerts as usize,
         max_groups: config.max_groups as usize,
     }
+}
+
+fn source_lateness(config: &Config) -> SourceLateness {
+    let kafka = config.sources.kafka.iter();
+    let by_kafka = kafka.filter_map(|source| Some((source.name.clone(), source.lateness?))).collect();
+    SourceLateness::new(config.source_lateness.clone(), by_kafka)
 }
 
 /// The doors' part of a configuration.

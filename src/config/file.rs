@@ -37,7 +37,7 @@ fn read_services(path: &Path) -> Result<ListedServices, String> {
 }
 
 /// Opening a pipe would wait for whoever writes to it, so the kind of file is looked at first.
-fn read_regular(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+pub(super) fn read_regular(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     let cannot = |error: io::Error| format!("cannot read the file: {}", in_plain_words(&error));
     let metadata = fs::metadata(path).map_err(cannot)?;
     if metadata.is_dir() {
@@ -65,7 +65,7 @@ fn in_plain_words(error: &io::Error) -> String {
 /// Takes in the services that stand in a file of their own, and says what is wrong or unwise about the files that a
 /// configuration names: a secret is for few eyes.
 pub(super) fn read_named_files(config: &mut Config) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    let mut problems = super::sets::read(config);
     if let Some(path) = &config.services_file {
         match read_services(path) {
             Ok(listed) => config.listed = Some(Arc::new(listed)),

@@ -14,6 +14,7 @@ mod kafka;
 mod read;
 mod schema;
 mod services;
+mod sets;
 mod sources;
 mod validate;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use services::ListedServices;
 pub use services::named_services_file;
 pub use sources::{AlertmanagerConfig, SourcesConfig};
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,7 +39,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Limits, duration};
 use crate::rules::{
     self, ChangesConfig, DEFAULT_MATRIX, Definition, HeartbeatConfig, InhibitRuleConfig, MaintenanceConfig, Matrix,
-    Problem, RuleConfig, RuleSet, ServiceConfig, TopologyConfig,
+    Problem, RuleConfig, RuleSet, ServiceConfig, SetConfig, TopologyConfig,
 };
 use crate::sinks::{self, SinkConfig};
 
@@ -61,6 +63,10 @@ pub struct Config {
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub lateness: Duration,
+    /// The same for events of some sources, by their `source`; at most 1,000. Default none.
+    #[serde(deserialize_with = "duration::by_name")]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub source_lateness: BTreeMap<String, Duration>,
     /// How repeated messages are recognised.
     pub dedup: DedupConfig,
     /// The labels that decide which shard an event goes to. Default none: everything can meet.
@@ -79,6 +85,8 @@ pub struct Config {
     pub sources: SourcesConfig,
     /// Correlation: which events belong to one incident. Default: by service, alert name or host.
     pub rules: Vec<RuleConfig>,
+    /// Known sets, such as the hosts of each rack, for `open_when: ratio`; at most 1,000,000 members in all.
+    pub sets: Vec<SetConfig>,
     /// The service catalogue: what belongs to which service, and what depends on what.
     pub services: Vec<ServiceConfig>,
     /// A file with more services: YAML or JSON (a list as in `services`), or CSV (columns `name`, `match`, `depends_on`,
@@ -246,6 +254,7 @@ impl Config {
             inhibit_rules: &self.inhibit_rules,
             maintenance: &self.maintenance,
             heartbeats: &self.heartbeats,
+            sets: &self.sets,
         }
     }
 
@@ -331,6 +340,7 @@ impl Default for Config {
             resolve_timeout: Duration::from_secs(300),
             event_time: EventTimeConfig::default(),
             lateness: Duration::from_secs(120),
+            source_lateness: BTreeMap::new(),
             dedup: DedupConfig::default(),
             scope: Vec::new(),
             shards: None,
@@ -340,6 +350,7 @@ impl Default for Config {
             max_groups: 1_000_000,
             sources: SourcesConfig::default(),
             rules: rules::default_rules(),
+            sets: Vec::new(),
             services: Vec::new(),
             services_file: None,
             listed: None,

@@ -45,6 +45,8 @@ fn the_example_spells_out_the_defaults_where_it_says_so() {
         rules: specific.rules.clone(),
         services: specific.services.clone(),
         heartbeats: Vec::new(),
+        sets: Vec::new(),
+        source_lateness: Default::default(),
         sinks: specific.sinks.clone(),
         ..example.clone()
     };

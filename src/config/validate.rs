@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Config, kafka};
 use crate::event::{ByteSize, duration};
-use crate::rules::{self, Definition, Problem, check_name};
+use crate::rules::{self, Definition, Problem, RuleConfig, check_name};
 use crate::sinks::SinkConfig;
 
 /// Shards at most; a guess far above the cores of a machine.
@@ -14,6 +14,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 const LABELS_MAX: usize = 64;
 const SINKS_MAX: usize = 1_000;
+const SOURCES_MAX: usize = 1_000;
 /// A batch addresses its bytes with 31 bits.
 const DECOMPRESSED_MAX: ByteSize = ByteSize(1 << 30);
 
@@ -63,7 +64,9 @@ fn times(config: &Config, problems: &mut Vec<Problem>) {
         let message = format!("lateness ({late}) exceeds event_time.max_age ({old}), beyond which times are replaced");
         problems.push(Problem::error("lateness", message));
     }
-    for (place, rule) in config.rules.iter().enumerate().filter(|(_, rule)| rule.window < config.lateness) {
+    source_lateness(config, problems);
+    let short = |rule: &RuleConfig| rule.window < config.lateness && rule.open_when.absence.is_none();
+    for (place, rule) in config.rules.iter().enumerate().filter(|(_, rule)| short(rule)) {
         let (late, window) = (duration::format(config.lateness), duration::format(rule.window));
         let message =
             format!("the window ({window}) is shorter than lateness ({late}), so it may be over before an event comes");
@@ -71,6 +74,23 @@ fn times(config: &Config, problems: &mut Vec<Problem>) {
     }
     if config.rules.is_empty() {
         problems.push(Problem::warning("rules", "without a rule no event becomes an incident"));
+    }
+}
+
+fn source_lateness(config: &Config, problems: &mut Vec<Problem>) {
+    if config.source_lateness.len() > SOURCES_MAX {
+        let message = format!("at most {SOURCES_MAX} sources, not {}", config.source_lateness.len());
+        problems.push(Problem::error("source_lateness", message));
+    }
+    let by_source = config.source_lateness.iter();
+    let by_source = by_source.map(|(source, lateness)| (format!("source_lateness[\"{source}\"]"), *lateness));
+    let kafka = config.sources.kafka.iter().enumerate();
+    let by_kafka =
+        kafka.filter_map(|(place, source)| Some((format!("sources.kafka[{place}].lateness"), source.lateness?)));
+    for (path, lateness) in by_source.chain(by_kafka).filter(|(_, lateness)| *lateness > config.event_time.max_age) {
+        let (late, old) = (duration::format(lateness), duration::format(config.event_time.max_age));
+        let message = format!("{late} exceeds event_time.max_age ({old}), beyond which times are replaced");
+        problems.push(Problem::error(path, message));
     }
 }
 

@@ -9,7 +9,7 @@ use super::decision::{Outcome, Reason, Verdict};
 use super::group::{Group, Opening, Phase, RETIRED, Targets};
 use super::memory::interner::{Interner, Symbol};
 use super::shard::Shard;
-use super::window::{Entry, Progress};
+use super::window::{Progress, met, waiting};
 use crate::event::{Event, Kind, Severity, Status, Timestamp};
 use crate::identity::domain;
 use crate::rules::{Facts, MissingLabel, OpenWhen, Rule, Subject};
@@ -27,7 +27,7 @@ pub(super) struct Sighting<'a> {
 }
 
 impl Sighting<'_> {
-    fn at(&self) -> Timestamp {
+    pub(super) fn at(&self) -> Timestamp {
         self.event.occurred_at.unwrap_or_default()
     }
 }
@@ -60,12 +60,12 @@ impl Subject for AlertSubject<'_> {
 }
 
 /// The verdict that tells more: an opened incident more than a linked one, a waiting rule more than none.
-fn better(one: Verdict, other: Verdict) -> Verdict {
+pub(super) fn better(one: Verdict, other: Verdict) -> Verdict {
     const fn rank(verdict: &Verdict) -> u8 {
         match (verdict.outcome, verdict.reason) {
             (Outcome::Opened, _) => 0,
             (Outcome::Linked, _) => 1,
-            (Outcome::Updated, _) => 2,
+            (Outcome::Updated | Outcome::Resolved, _) => 2,
             (Outcome::Duplicate, _) if verdict.incident.is_some() => 3,
             (Outcome::Pending, _) => 4,
             (Outcome::Duplicate, Reason::Repeat) => 8,
@@ -92,7 +92,7 @@ impl Shard {
         self.unions.look_at(!sighting.changed);
         let mut epoch = self.epoch;
         for rule in &found {
-            match self.group_for(now, slot, *rule) {
+            match self.takes(slot, *rule).and_then(|()| self.group_for(now, slot, *rule)) {
                 Ok(group) => {
                     if targets.contains(&group) {
                         self.unions.forget_way(group);
@@ -122,6 +122,10 @@ impl Shard {
         self.leave_others(now, slot, &targets);
         for group in targets {
             best = better(best, self.observe(sighting, group));
+            if !self.alerts.slots[slot].membership(group).is_some_and(|membership| membership.firing) {
+                // A newer event may be taken where this one was not.
+                epoch = 0;
+            }
         }
         self.alerts.slots[slot].epoch = epoch;
         self.alerts.slots[slot].unwanted = best.reason == Reason::NoRule;
@@ -187,7 +191,7 @@ impl Shard {
     }
 
     /// The group that a rule puts the alert into, made if it is not there.
-    fn group_for(&mut self, now: Timestamp, slot: u32, rule_place: u32) -> Result<u32, Reason> {
+    pub(super) fn group_for(&mut self, now: Timestamp, slot: u32, rule_place: u32) -> Result<u32, Reason> {
         let rule = self.rules.rules[rule_place as usize].clone();
         if rule.union.is_some() {
             return self.union_group(now, slot, rule_place);
@@ -280,6 +284,7 @@ impl Shard {
         }
         self.groups.slots[group].flapping -= u32::from(membership.flapping);
         self.drop_member(group, membership.place);
+        self.wait_no_more(slot, group);
     }
 
     /// Takes an alert out of a group's list of members; the last one takes its place.
@@ -323,8 +328,23 @@ impl Shard {
         was_firing
     }
 
+    /// An alert as matchers see it.
+    pub(super) fn subject(&self, slot: u32) -> AlertSubject<'_> {
+        AlertSubject { alert: &self.alerts.slots[slot], names: &self.names }
+    }
+
     /// Lets a group see a firing event of an alert.
     pub(super) fn observe(&mut self, sighting: &Sighting<'_>, group: u32) -> Verdict {
+        if sighting.at() <= self.groups.slots[group].span.cleared_at() {
+            let rule = Some(self.groups.slots[group].rule_name.clone());
+            return Verdict { rule, ..Verdict::new(Outcome::Stale, Reason::Cleared) };
+        }
+        if self.rules.awaits
+            && let Some(rule) = self.rules.rules.get(self.groups.slots[group].rule as usize).cloned()
+            && matches!(rule.open_when, OpenWhen::Absence { .. })
+        {
+            return self.await_after(sighting, group, &rule);
+        }
         let was_firing = self.join(sighting, group);
         let state = &mut self.groups.slots[group];
         // A clock that runs ahead must not make those late that are on time.
@@ -349,50 +369,37 @@ impl Shard {
             // News of the past: what is over does not bring back an incident that is over.
             return verdict(Outcome::Stale, Reason::OlderThanKnown);
         }
-        let need = need(&rule);
-        if need > 1 && sighting.at().plus(self.config.lateness) < newest {
+        let need = self.need(&rule, group);
+        if need > 1 && self.is_late(sighting, &rule, newest) {
             return verdict(Outcome::Stale, Reason::Late);
         }
-        let progress = self.count(sighting, group, &rule);
+        let progress = self.count(sighting, group, &rule, need);
         let have = progress.have;
         if have >= need {
-            return self.condition_met(sighting.now, sighting.slot, group, progress);
+            return self.condition_met(sighting.now, sighting.slot, group, (&rule, need), progress);
         }
         self.schedule_group(group);
         // Only where events are counted does a repeat bring the rule nearer to its condition.
-        let repeats = was_firing && !matches!(rule.open_when, OpenWhen::Events(_));
-        verdict(if repeats { Outcome::Duplicate } else { Outcome::Pending }, Reason::Waiting { have, need })
+        let repeats = was_firing && !matches!(rule.open_when, OpenWhen::Events(_) | OpenWhen::Sequence(_));
+        verdict(if repeats { Outcome::Duplicate } else { Outcome::Pending }, waiting(&rule, have, need))
     }
 
-    /// Counts an event towards the rule's condition.
-    fn count(&mut self, sighting: &Sighting<'_>, group: u32, rule: &Rule) -> Progress {
-        let item = self.item(sighting, group, rule);
-        let entry = Entry { at: sighting.at(), item, event: self.event_identity(sighting.event) };
-        if need(rule) == 1 {
-            return Progress { have: 1, first: entry, since: entry.at.minus(rule.window), kept: false };
-        }
-        let state = &mut self.groups.slots[group];
-        let progress = state.span.insert(entry, rule.window);
-        let pruned = state.span.prune(state.newest_event_at.minus(rule.window).minus(self.config.lateness));
-        if progress.kept || pruned {
-            self.mark_group(group, Dirty::Whole);
-        }
-        progress
-    }
-
-    /// The rule's condition holds: opens, brings back, or holds the opening back.
-    pub(super) fn condition_met(&mut self, now: Timestamp, slot: u32, group: u32, progress: Progress) -> Verdict {
-        let Progress { have, first, since, .. } = progress;
+    /// The rule's condition, which asks for so many, holds: opens, brings back, or holds the opening back.
+    pub(super) fn condition_met(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        group: u32,
+        (rule, need): (&Rule, u32),
+        progress: Progress,
+    ) -> Verdict {
+        let Progress { have, first, since } = progress;
         if self.groups.slots[group].phase == Phase::Resolved {
             return self.reopen(now, group, since);
         }
-        let Some(rule) = self.rules.rules.get(self.groups.slots[group].rule as usize) else {
-            return Verdict::new(Outcome::Recorded, Reason::NoRule);
-        };
         let opening = Opening { event: first.event, since, slot };
-        let need = need(rule);
         if rule.wait.is_zero() {
-            return self.open(now, group, opening, Reason::ConditionMet { have, need });
+            return self.open(now, group, opening, met(rule, have, need));
         }
         let verdict = Verdict { rule: Some(rule.name.clone()), ..Verdict::new(Outcome::Pending, Reason::HeldBack) };
         let state = &mut self.groups.slots[group];
@@ -401,30 +408,6 @@ impl Shard {
         self.mark_group(group, Dirty::Whole);
         self.schedule_group(group);
         verdict
-    }
-
-    /// What is counted once: the alert, the event, or the value of a label.
-    fn item(&mut self, sighting: &Sighting<'_>, group: u32, rule: &Rule) -> u64 {
-        match &rule.open_when {
-            OpenWhen::Alerts(_) => sighting.event.fingerprint.0 as u64,
-            OpenWhen::Events(_) => self.groups.slots[group].events,
-            OpenWhen::Distinct { label, .. } => {
-                let texts = &self.alerts.slots[sighting.slot].texts;
-                // A missing label is a value of its own, told apart from the empty one by a byte no text has.
-                let value = texts.label(&self.names, label).map_or(&b"\xff"[..], str::as_bytes);
-                self.hasher.reset(domain::CONTENT).part(value).finish64()
-            }
-        }
-    }
-
-    /// What the id of an incident opened by this event is made of: its source and id, else fingerprint and time.
-    fn event_identity(&mut self, event: &Event) -> u128 {
-        if event.key.0 != 0 {
-            return event.key.0;
-        }
-        let at = event.occurred_at.unwrap_or_default().as_micros();
-        let hasher = self.hasher.reset(domain::EVENT);
-        hasher.part(&event.fingerprint.0.to_le_bytes()).part(&at.to_le_bytes()).finish128()
     }
 
     /// A member no longer holds its group back from all clear.
@@ -458,12 +441,5 @@ impl Shard {
                 self.leave(slot, group);
             }
         }
-    }
-}
-
-/// How many the rule asks for.
-pub(super) const fn need(rule: &Rule) -> u32 {
-    match &rule.open_when {
-        OpenWhen::Alerts(need) | OpenWhen::Events(need) | OpenWhen::Distinct { count: need, .. } => *need,
     }
 }

@@ -78,6 +78,13 @@ pub enum Reason {
         /// What the rule asks for.
         need: u32,
     },
+    /// The rule's opening condition holds; the number is an estimate.
+    ConditionMetEstimated {
+        /// What was counted, about.
+        have: u32,
+        /// What the rule asks for.
+        need: u32,
+    },
     /// The condition holds again within `reopen_within`.
     Recurrence,
     /// An incident is open for the key.
@@ -125,11 +132,39 @@ pub enum Reason {
         /// What the rule asks for.
         need: u32,
     },
+    /// The rule waits for more; the number is an estimate.
+    WaitingEstimated {
+        /// What was counted, about.
+        have: u32,
+        /// What the rule asks for.
+        need: u32,
+    },
     /// The condition holds; the rule's `wait` has not passed.
     HeldBack,
+    /// Something must follow the event.
+    Awaiting {
+        /// When it must have happened by.
+        until: Timestamp,
+    },
+    /// What must follow has come.
+    AwaitedCame,
+    /// What must follow did not come in time.
+    AwaitedMissing,
+    /// The event has ended older alerts of its group.
+    Clears,
+    /// A newer event has ended everything of its group up to then.
+    Cleared,
+    /// The event ends alerts or waits of a group, and there were none.
+    NothingToEnd,
+    /// A rule matches; the event is neither a step of its sequence nor what its absence goes by.
+    NoStep,
+    /// A rule matches; the event's key is not in the rule's set.
+    UnknownKey,
+    /// A rule matches; the event concerns no member of the rule's set.
+    NotMember,
     /// No rule matches.
     NoRule,
-    /// A rule matches, but a label of its `group_by`, or every one of its `union_by`, is missing.
+    /// A rule matches, but a label that it groups by or counts, or every one of its `union_by`, is missing.
     LabelMissing,
     /// The condition of a rule that matches could not be evaluated for this alert.
     RuleError,
@@ -172,6 +207,7 @@ impl Reason {
     pub const fn code(self) -> &'static str {
         match self {
             Reason::ConditionMet { .. } => "condition_met",
+            Reason::ConditionMetEstimated { .. } => "condition_met_estimated",
             Reason::Recurrence => "recurrence",
             Reason::IncidentOpen => "incident_open",
             Reason::AlertChanged => "alert_changed",
@@ -193,7 +229,17 @@ impl Reason {
             Reason::SameId => "same_id",
             Reason::AlreadyApplied => "already_applied",
             Reason::Waiting { .. } => "waiting",
+            Reason::WaitingEstimated { .. } => "waiting_estimated",
             Reason::HeldBack => "held_back",
+            Reason::Awaiting { .. } => "awaiting",
+            Reason::AwaitedCame => "awaited_came",
+            Reason::AwaitedMissing => "awaited_missing",
+            Reason::Clears => "clears",
+            Reason::Cleared => "cleared",
+            Reason::NothingToEnd => "nothing_to_end",
+            Reason::NoStep => "no_step",
+            Reason::UnknownKey => "unknown_key",
+            Reason::NotMember => "not_member",
             Reason::NoRule => "no_rule",
             Reason::LabelMissing => "label_missing",
             Reason::RuleError => "rule_error",
@@ -221,6 +267,13 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::ConditionMet { have, need } => write!(f, "{have} of {need}: the opening condition holds"),
+            Reason::ConditionMetEstimated { have, need } => {
+                write!(f, "~{have} (an estimate) of {need}: the opening condition holds")
+            }
+            Reason::WaitingEstimated { have, need } => {
+                write!(f, "~{have} (an estimate) of {need}: the rule waits for more")
+            }
+            Reason::Awaiting { until } => write!(f, "the rule waits until {until} for what must follow"),
             Reason::Waiting { have, need } => write!(f, "{have} of {need}: the rule waits for more"),
             Reason::Recurrence => f.write_str("the condition holds again within reopen_within"),
             Reason::IncidentOpen => f.write_str("an incident is open for this key"),
@@ -244,11 +297,21 @@ impl fmt::Display for Reason {
             Reason::AlreadyApplied => f.write_str("this Kafka record was applied before"),
             Reason::HeldBack => f.write_str("the condition holds; the rule waits to gather what belongs to it"),
             Reason::NoRule => f.write_str("no rule matches"),
-            Reason::LabelMissing => f.write_str("a label of the rule's group_by is missing, or all of its union_by"),
             Reason::RuleError => f.write_str("the rule's condition cannot be evaluated for this alert"),
             Reason::HeartbeatNoted => f.write_str("a sign of life that was expected"),
             Reason::HeartbeatRecovered => f.write_str("a sign of life of something that was late or missing"),
             Reason::NoHeartbeat => f.write_str("no heartbeat is configured for this sign of life"),
+            Reason::AwaitedCame => f.write_str("what must follow has come"),
+            Reason::AwaitedMissing => f.write_str("what must follow did not come in time"),
+            Reason::Clears => f.write_str("it ends the older alerts of its group"),
+            Reason::Cleared => f.write_str("a newer event has ended everything of its group up to then"),
+            Reason::NothingToEnd => f.write_str("nothing is there that it could end"),
+            Reason::NoStep => f.write_str("it is nothing that the rule's condition goes by"),
+            Reason::UnknownKey => f.write_str("its key is not in the rule's set"),
+            Reason::NotMember => f.write_str("it concerns no member of the rule's set"),
+            Reason::LabelMissing => {
+                f.write_str("a label that the rule groups by or counts is missing, or all of its union_by")
+            }
             Reason::NoOpenIncident => f.write_str("nothing is known that this could resolve"),
             Reason::CauseFound => f.write_str("what its service depends on is broken as well"),
             Reason::CauseMoved => f.write_str("another cause is nearer, or the one before it is over"),

@@ -297,7 +297,9 @@ impl Groups {
 
     pub(super) fn bytes(&self) -> usize {
         let heap = |group: &Group| {
-            group.members.capacity() * 4 + group.incident.as_ref().map_or(0, |_| size_of::<Incident>() + 200)
+            group.span.bytes()
+                + group.members.capacity() * 4
+                + group.incident.as_ref().map_or(0, |_| size_of::<Incident>() + 200)
         };
         let sampled: usize = self.slots.slots().take(256).map(|(_, group)| heap(group)).sum();
         let average = sampled / self.slots.len().clamp(1, 256);

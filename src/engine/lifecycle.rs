@@ -81,7 +81,7 @@ impl Shard {
         state.incident = Some(Box::new(incident));
         state.phase = Phase::Live;
         state.opening = None;
-        state.span.clear();
+        state.span.start_over();
         self.link_members(group);
         let traced = self.trace(group, first_event);
         let have = self.groups.slots[group].members.len();
@@ -351,7 +351,8 @@ impl Shard {
 
     /// Whatever is due in a group at `now`.
     pub(super) fn group_due(&mut self, now: Timestamp, group: u32) {
-        let state = &self.groups.slots[group];
+        self.miss_waits(now, group);
+        let Some(state) = self.groups.slots.get(group) else { return };
         match state.phase {
             Phase::Waiting(until) if until <= now => return self.wait_over(now, group),
             Phase::Gathering if self.expires_at(group) <= now => return self.expire(group),
@@ -384,7 +385,10 @@ impl Shard {
         let opening = state.opening.take();
         state.phase = Phase::Gathering;
         let firing = state.members.iter().copied();
-        let firing = firing.filter(|slot| self.alerts.slots[*slot].state == AlertState::Firing);
+        let awaited = state.span.waits();
+        let firing = firing.filter(|slot| {
+            self.alerts.slots[*slot].state == AlertState::Firing || awaited.is_some_and(|waits| waits.holds(*slot))
+        });
         // The alert that met the condition names the incident; where it has cleared, the oldest that fires does.
         let met_by = opening.map(|opening| opening.slot);
         let chosen = firing.min_by_key(|slot| {
@@ -394,13 +398,13 @@ impl Shard {
         let Some(rule) = self.rules.rules.get(state.rule as usize).cloned() else { return self.expire(group) };
         let (Some(opening), Some(slot)) = (opening, chosen) else {
             // Everything cleared while the rule waited: nobody needs to be told.
-            state.span.clear();
+            state.span.start_over();
             state.events_before = state.events;
             self.mark_group(group, Dirty::Whole);
             return self.schedule_group(group);
         };
-        let need = super::correlate::need(&rule);
-        self.open(now, group, Opening { slot, ..opening }, Reason::ConditionMet { have: need, need });
+        let need = self.need(&rule, group);
+        self.open(now, group, Opening { slot, ..opening }, super::window::met(&rule, need, need));
     }
 
     /// When a window without an incident goes away, unless something happens before. An event whose clock runs ahead
@@ -408,8 +412,13 @@ impl Shard {
     fn expires_at(&self, group: u32) -> Timestamp {
         let state = &self.groups.slots[group];
         let window = self.rules.rules.get(state.rule as usize).map(|rule| rule.window).unwrap_or_default();
-        let newest = state.span.entries().last().map_or(state.last_activity, |entry| entry.at);
-        state.last_activity.max(newest).plus(window).plus(self.config.lateness)
+        let newest = state.span.newest().unwrap_or(state.last_activity);
+        let over = state.last_activity.max(newest).plus(window).plus(self.config.lateness_max());
+        if !state.span.remembers() && state.span.waits().is_none() {
+            return over;
+        }
+        let decided = state.span.waits().and_then(super::window::Waits::last_due).unwrap_or(over);
+        over.max(decided).max(state.last_activity.plus(self.config.retention()))
     }
 
     /// Drops a window without an incident.
@@ -438,7 +447,8 @@ impl Shard {
             _ => None,
         };
         let storm = state.storm.as_deref().and_then(|storm| storm.until);
-        next.into_iter().chain(gathered).chain(storm).min()
+        let decided = state.span.waits().and_then(super::window::Waits::due);
+        next.into_iter().chain(gathered).chain(storm).chain(decided).min()
     }
 
     /// Schedules the group's next deadline.
@@ -455,7 +465,7 @@ impl Shard {
         incident.clear_since = None;
         let closes = incident.policy.reopen_within.is_zero();
         state.phase = Phase::Resolved;
-        state.span.clear();
+        self.stop_waiting(group);
         self.delist(group);
         let detail = "all alerts have cleared".to_owned();
         self.forget_flapping(group);
@@ -480,7 +490,7 @@ impl Shard {
         let id = incident.id;
         incident.resolved_at = None;
         state.phase = Phase::Live;
-        state.span.clear();
+        state.span.start_over();
         let linked = self.link_members(group);
         self.raise(group, self.gravest(group));
         let mut detail = format!("came back: {linked} {} linked anew", if linked == 1 { "alert" } else { "alerts" });
@@ -513,7 +523,7 @@ impl Shard {
         self.dismiss(group, |membership, _| membership.firing);
         self.mark_group(group, Dirty::Whole);
         let state = &self.groups.slots[group];
-        if state.members.is_empty() || state.rule == RETIRED {
+        if state.members.is_empty() && !state.span.remembers() || state.rule == RETIRED {
             self.expire(group);
         } else {
             self.schedule_group(group);

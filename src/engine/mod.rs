@@ -27,6 +27,7 @@ pub use journal::{ReloadReport, RuleReport};
 pub use relate::union::Culprit;
 pub use shard::{Changes, Shard, SnapshotStep, Stats};
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -44,6 +45,10 @@ pub struct EngineConfig {
     #[serde(with = "crate::event::duration")]
     #[schemars(with = "String")]
     pub lateness: Duration,
+    /// Sources whose events may come later, or less late.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub source_lateness: SourceLateness,
     /// How long a producer's id is remembered. Default `1h`.
     #[serde(with = "crate::event::duration")]
     #[schemars(with = "String")]
@@ -56,11 +61,41 @@ pub struct EngineConfig {
     pub max_groups: usize,
 }
 
+/// How late events may come where that differs from the others: by the event's source, else by the Kafka source that
+/// brought it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceLateness {
+    by_source: BTreeMap<String, Duration>,
+    by_kafka: BTreeMap<String, Duration>,
+    greatest: Duration,
+}
+
+impl SourceLateness {
+    /// By the names of sources, and of Kafka sources.
+    pub fn new(by_source: BTreeMap<String, Duration>, by_kafka: BTreeMap<String, Duration>) -> Self {
+        let greatest = by_source.values().chain(by_kafka.values()).max().copied().unwrap_or_default();
+        Self { by_source, by_kafka, greatest }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.by_source.is_empty() && self.by_kafka.is_empty()
+    }
+
+    fn of(&self, source: &str) -> Option<Duration> {
+        self.by_source.get(source).copied()
+    }
+
+    fn of_kafka(&self, source: &str) -> Option<Duration> {
+        self.by_kafka.get(source).copied()
+    }
+}
+
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             resolve_timeout: Duration::from_secs(300),
             lateness: Duration::from_secs(120),
+            source_lateness: SourceLateness::default(),
             dedup_horizon: Duration::from_secs(3_600),
             dedup_max_ids: 1_000_000,
             max_alerts: 1_000_000,
@@ -72,6 +107,11 @@ impl Default for EngineConfig {
 impl EngineConfig {
     /// How long a resolved or stale alert is kept, so that what comes late is recognised.
     pub fn retention(&self) -> Duration {
-        self.resolve_timeout.max(self.lateness)
+        self.resolve_timeout.max(self.lateness_max())
+    }
+
+    /// The greatest lateness of any source.
+    pub fn lateness_max(&self) -> Duration {
+        self.lateness.max(self.source_lateness.greatest)
     }
 }

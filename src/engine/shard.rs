@@ -122,6 +122,8 @@ pub struct Shard {
     pub(super) unmatched: Unmatched,
     /// Which of how many shards it is.
     pub(super) place: (u64, u64),
+    /// How late events of the batch under way may come, by the position they came from; empty where all are alike.
+    pub(super) late_by: SmallVec<[Option<std::time::Duration>; 4]>,
 }
 
 impl Shard {
@@ -162,6 +164,7 @@ impl Shard {
             found_rules: Vec::new(),
             rule_errors: HashMap::new(),
             unmatched: Unmatched::default(),
+            late_by: SmallVec::new(),
         }
     }
 
@@ -171,6 +174,11 @@ impl Shard {
     pub fn apply(&mut self, now: Timestamp, batch: &Batch, part: Option<&[u32]>, verdicts: &mut Vec<Verdict>) {
         self.advance(now);
         let applied: SmallVec<[i64; 4]> = batch.positions.iter().map(|position| self.applied(position)).collect();
+        self.late_by.clear();
+        if !self.config.source_lateness.is_empty() {
+            let ways = batch.positions.iter().map(|position| self.config.source_lateness.of_kafka(&position.source));
+            self.late_by.extend(ways);
+        }
         let mut decide = |event| {
             self.advance(now);
             self.event(now, batch, event, &applied)
@@ -443,14 +451,18 @@ impl Shard {
 
     /// Lets rules see a firing alert, unless it is muted; `anew` where its rules must be looked for.
     fn consider(&mut self, sighting: &Sighting<'_>, anew: bool) -> Verdict {
-        if let Some(verdict) = self.withheld(sighting) {
-            return verdict;
-        }
-        if anew || self.alerts.slots[sighting.slot].epoch != self.epoch {
-            self.correlate(sighting)
-        } else {
-            self.repeat(sighting)
-        }
+        let anew = anew || self.alerts.slots[sighting.slot].epoch != self.epoch;
+        // What ends something is no more muted than a resolve.
+        let ended = if anew { self.end_groups(sighting) } else { None };
+        let verdict = match self.withheld(sighting) {
+            Some(verdict) => verdict,
+            None if anew => self.correlate(sighting),
+            None => self.repeat(sighting),
+        };
+        let Some(ended) = ended else { return verdict };
+        // The next event of it ends something again.
+        self.alerts.slots[sighting.slot].epoch = 0;
+        super::correlate::better(verdict, ended)
     }
 
     /// Takes over what a newer event says.
@@ -528,7 +540,8 @@ impl Shard {
         // Collected first: where this resolves an incident and closes it, the membership ends.
         let groups: Targets = self.alerts.slots[slot].memberships.iter().map(|membership| membership.group).collect();
         for group in groups {
-            if state != AlertState::Stale || !self.holds_on_stale(group) {
+            let held = state == AlertState::Stale && self.holds_on_stale(group) || self.is_awaited(slot, group);
+            if !held {
                 self.member_cleared(now, slot, group);
             }
         }
@@ -560,7 +573,8 @@ impl Shard {
         }
         let mut held = false;
         for membership in &alert.memberships {
-            let holds = alert.state == AlertState::Stale && self.holds_on_stale(membership.group);
+            let holds = alert.state == AlertState::Stale && self.holds_on_stale(membership.group)
+                || self.is_awaited(slot, membership.group);
             if membership.firing && !holds {
                 return Some(alert.until);
             }

@@ -278,3 +278,68 @@ fn a_shorter_retention_holds_for_alerts_that_have_ended_already() {
     assert_eq!(shard.stats().resolved, 0);
     assert_eq!(send(&mut shard, 11, Status::Resolved, [1])[0].outcome, Outcome::Recorded);
 }
+
+#[test]
+fn events_of_a_kafka_source_may_come_as_late_as_it_allows() {
+    let (seconds, by_kafka) = (Duration::from_secs, [("alerts".to_owned(), Duration::from_secs(60))].into());
+    let source_lateness = super::SourceLateness::new([("fast".to_owned(), seconds(1))].into(), by_kafka);
+    let config = EngineConfig { lateness: seconds(10), source_lateness, ..EngineConfig::default() };
+    let rules = rules("[{ name: all, open_when: { alerts: 9 } }]");
+    let mut shard = Shard::new(config, rules);
+    send(&mut shard, 100, Status::Firing, [1]);
+    let mut outcomes = |late: i64, source: &str, from_kafka: bool, alert: u32| {
+        let mut sent = batch(at(100), Status::Firing, [alert]);
+        sent.events[0].source = sent.intern(source);
+        sent.events[0].occurred_at = Some(at(100 - late));
+        if from_kafka {
+            sent.events[0].offset = i64::from(alert);
+            sent.positions.push(position(i64::from(alert) + 1));
+        }
+        let mut verdicts = Vec::new();
+        shard.apply(at(100), &sent, None, &mut verdicts);
+        verdicts[0].outcome
+    };
+    let expected = [
+        (10, "test", false, Outcome::Pending),
+        (11, "test", false, Outcome::Stale),
+        (60, "test", true, Outcome::Pending),
+        (61, "test", true, Outcome::Stale),
+        (2, "fast", true, Outcome::Stale),
+    ];
+    for (number, (late, source, from_kafka, outcome)) in (10..).zip(expected) {
+        assert_eq!(outcomes(late, source, from_kafka, number), outcome, "{late} s late, {source}, Kafka {from_kafka}");
+    }
+}
+
+#[test]
+fn what_an_event_costs_the_journal_does_not_grow_with_its_window() {
+    let mut shard = shard("[{ name: all, window: 1h, open_when: { events: 10000 } }]");
+    let mut written = |from: i64, to: i64| {
+        let mut most = 0;
+        for seconds in from..to {
+            send(&mut shard, seconds, Status::Firing, [7]);
+            most = most.max(shard.take_changes().journal.len());
+        }
+        most
+    };
+    let few = written(1, 50);
+    let many = written(50, 3_000);
+    assert!(many <= few.max(200), "{few} bytes at first, {many} later");
+}
+
+#[test]
+fn of_what_is_awaited_a_group_keeps_a_bounded_number_and_still_notices_what_does_not_come() {
+    let mut shard =
+        shard("[{ name: all, open_when: { absence: { after: ['host=\"1\"'], of: ['host=\"2\"'], within: 1h } } }]");
+    for seconds in 0..200 {
+        send(&mut shard, seconds, Status::Firing, [1]);
+        shard.take_changes();
+    }
+    let bytes = shard.groups.slots[0].span.bytes();
+    assert!(bytes < 12_000, "{bytes} bytes");
+    send(&mut shard, 100, Status::Firing, [2]);
+    shard.advance(at(199 + 3_600 + 119));
+    assert!(shard.take_changes().decisions.is_empty());
+    shard.advance(at(199 + 3_600 + 120));
+    assert_eq!(actions(&shard.take_changes().decisions), [Action::Opened]);
+}

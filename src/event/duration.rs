@@ -2,9 +2,10 @@
 //!
 //! For `#[serde(with = "crate::event::duration")]`. A bare number is refused: the unit is asked for.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const UNITS: [(&str, u64); 7] = [
     ("y", 31_536_000_000),
@@ -79,6 +80,41 @@ pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S:
 /// When the text is no duration.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+/// A duration that need not be there, or one by name; for `#[serde(with = "crate::event::duration::optional")]` and
+/// `#[serde(deserialize_with = "crate::event::duration::by_name")]`.
+#[derive(Serialize, Deserialize)]
+struct Given(#[serde(with = "self")] Duration);
+
+/// For serde: durations by name.
+///
+/// # Errors
+/// When a text is no duration.
+pub fn by_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Duration>, D::Error> {
+    let given: BTreeMap<String, Given> = BTreeMap::deserialize(deserializer)?;
+    Ok(given.into_iter().map(|(name, given)| (name, given.0)).collect())
+}
+
+/// For serde: a duration that need not be there.
+pub mod optional {
+    use super::{Deserialize, Deserializer, Duration, Given, Serialize, Serializer};
+
+    /// For serde.
+    ///
+    /// # Errors
+    /// As the serializer's.
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(Given).serialize(serializer)
+    }
+
+    /// For serde.
+    ///
+    /// # Errors
+    /// When the text is no duration.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Given>::deserialize(deserializer)?.map(|given| given.0))
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::changes::ChangesConfig;
+use super::condition::{self, Late, OpenWhen, WindowType};
 use super::expression::{Expression, Expressions};
 use super::flow::{FlappingConfig, FlappingMemory, StormConfig};
 use super::heartbeat::{Heartbeat, HeartbeatConfig};
@@ -15,13 +16,12 @@ use super::inhibition::{InhibitRuleConfig, Inhibitions};
 use super::maintenance::{MaintenanceConfig, MaintenanceWindow};
 use super::matcher::Matcher;
 use super::routing;
+use super::sets::{SetConfig, Sets};
 use super::title::{Title, Titles};
 use super::topology::{Catalogue, ServiceConfig, Topology, TopologyConfig};
 use super::union::Union;
-use super::validate::{self, Problem};
-use super::{
-    DEFAULT_MATRIX, ImpactConfig, Level, Matrix, MissingLabel, Mode, OnStale, OpenWhenConfig, Priority, RuleConfig,
-};
+use super::validate::{self, Problem, WINDOW_MAX};
+use super::{DEFAULT_MATRIX, ImpactConfig, Level, Matrix, MissingLabel, Mode, OnStale, Priority, RuleConfig};
 use crate::event::{Kind, Severity, Status};
 use crate::identity::{Hasher, domain};
 
@@ -41,22 +41,6 @@ pub trait Subject {
     fn kind(&self) -> Kind;
 }
 
-/// What opens an incident.
-#[derive(Clone, Debug, PartialEq)]
-pub enum OpenWhen {
-    /// So many different alerts.
-    Alerts(u32),
-    /// So many firing events.
-    Events(u32),
-    /// So many different values of a label.
-    Distinct {
-        /// The label.
-        label: Arc<str>,
-        /// How many values.
-        count: u32,
-    },
-}
-
 /// A compiled rule.
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -64,8 +48,9 @@ pub struct Rule {
     pub name: Arc<str>,
     /// A hash of the whole definition, defaults and sinks filled in: equal for a rule that did not change.
     pub definition: u64,
-    /// A hash of what decides which alerts meet and when they open: `match`, `when`, `group_by` or `union_by`,
-    /// `window`, `open_when`, `wait` and `missing_label`. While it stays equal, windows survive a reload.
+    /// A hash of what decides which alerts meet, when they open and what ends them: `match`, `when`, `group_by` or
+    /// `union_by`, `window` and its type and maximum, `open_when` with the set it names, `wait`, `cleared_by`, `late` and `missing_label`. While
+    /// it stays equal, windows survive a reload.
     pub correlation: u64,
     /// All must hold.
     pub matchers: Vec<Matcher>,
@@ -79,8 +64,16 @@ pub struct Rule {
     pub union: Option<Arc<Union>>,
     /// The span of event time in which `open_when` must hold.
     pub window: Duration,
+    /// What a window is.
+    pub window_type: WindowType,
+    /// The longest session.
+    pub window_max: Duration,
     /// What opens an incident.
     pub open_when: OpenWhen,
+    /// Whether an event that comes too late may count.
+    pub late: Late,
+    /// What ends the group's older alerts, where all hold; nothing when empty.
+    pub cleared_by: Box<[Matcher]>,
     /// Holds the opening back.
     pub wait: Duration,
     /// All clear for this long resolves.
@@ -121,6 +114,10 @@ pub struct RuleSet {
     pub scope: Vec<Arc<str>>,
     /// What must be remembered of every alert.
     pub flapping: FlappingMemory,
+    /// Finds the rules whose groups an alert may end.
+    ending: Index,
+    /// Whether a rule waits for what may not come.
+    pub awaits: bool,
     /// What depends on what.
     pub topology: Topology,
     /// Which changes are suspected.
@@ -160,6 +157,8 @@ pub struct Definition<'a> {
     pub maintenance: &'a [MaintenanceConfig],
     /// What is expected.
     pub heartbeats: &'a [HeartbeatConfig],
+    /// Known sets, for shares.
+    pub sets: &'a [SetConfig],
 }
 
 impl<'a> Definition<'a> {
@@ -178,6 +177,7 @@ impl<'a> Definition<'a> {
             inhibit_rules: &[],
             maintenance: &[],
             heartbeats: &[],
+            sets: &[],
         }
     }
 }
@@ -186,6 +186,27 @@ impl Rule {
     /// Whether all matchers hold.
     pub fn matches(&self, subject: &impl Subject) -> bool {
         self.matchers.iter().all(|matcher| matcher.matches(subject))
+    }
+
+    /// Whether an alert ends the older alerts of its group.
+    pub fn clears(&self, subject: &impl Subject) -> bool {
+        !self.cleared_by.is_empty() && self.cleared_by.iter().all(|matcher| matcher.matches(subject))
+    }
+
+    /// Whether an alert is what the rule waits for.
+    pub fn answers(&self, subject: &impl Subject) -> bool {
+        let OpenWhen::Absence { of, .. } = &self.open_when else { return false };
+        of.iter().all(|matcher| matcher.matches(subject)) && self.matches(subject)
+    }
+
+    /// Matchers, all of which hold for an alert that ends something.
+    fn ending(&self) -> impl Iterator<Item = Vec<&Matcher>> {
+        let cleared_by = (!self.cleared_by.is_empty()).then(|| self.cleared_by.iter().collect());
+        let awaited = match &self.open_when {
+            OpenWhen::Absence { of, .. } => Some(self.matchers.iter().chain(of).collect()),
+            _ => None,
+        };
+        cleared_by.into_iter().chain(awaited)
     }
 
     /// How fast an incident of this severity must be answered: as configured, else critical → high, error → medium,
@@ -200,12 +221,19 @@ impl RuleSet {
     pub fn new(rules: Vec<Arc<Rule>>, matrix: Matrix) -> Self {
         let index = Index::new(&rules);
         let flapping = FlappingMemory::of(rules.iter().map(|rule| &**rule));
+        let place = |place: usize| u32::try_from(place).expect("a configuration of 10 MiB holds fewer rules");
+        let lists = rules.iter().enumerate();
+        let lists = lists.flat_map(|(at, rule)| rule.ending().map(move |matchers| (place(at), matchers)));
+        let ending = Index::of(&lists.collect::<Vec<_>>());
+        let awaits = rules.iter().any(|rule| matches!(rule.open_when, OpenWhen::Absence { .. }));
         Self {
             rules,
             matrix,
             index,
             scope: Vec::new(),
             flapping,
+            ending,
+            awaits,
             topology: Topology::default(),
             changes: ChangesConfig::default(),
             inhibitions: Inhibitions::default(),
@@ -224,6 +252,20 @@ impl RuleSet {
             }
         });
         found.sort_unstable();
+    }
+
+    /// Replaces `found` by the places of the rules of whose groups an alert ends something, ascending. Costs nothing
+    /// where no rule has `cleared_by` or an absence, else as [`RuleSet::matching`].
+    pub fn ending(&self, subject: &impl Subject, found: &mut Vec<u32>) {
+        found.clear();
+        self.ending.candidates(subject, |place| {
+            let rule = &self.rules[place as usize];
+            if rule.clears(subject) || rule.answers(subject) {
+                found.push(place);
+            }
+        });
+        found.sort_unstable();
+        found.dedup();
     }
 
     /// Impact × urgency.
@@ -248,13 +290,15 @@ impl Default for RuleSet {
 /// Paths of problems are relative to the configuration, such as `rules[2].match[0]`.
 pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     let Definition { rules, sinks, matrix, scope, .. } = *definition;
-    let mut problems = validate::check_set(rules);
+    let (sets, mut problems) = Sets::compile(definition.sets);
+    problems.extend(validate::check_set(rules));
     let mut titles = Titles::new();
     let (mut conditions, wrong) = conditions(rules);
     problems.extend(wrong);
     let mut accepted = Vec::new();
     for (place, config) in rules.iter().enumerate() {
-        let (matchers, found) = validate::check_rule(place, config, sinks, scope, &mut titles);
+        let (matchers, mut found) = validate::check_rule(place, config, sinks, scope, &mut titles);
+        condition::check_set(&format!("rules[{place}]"), config, &sets, &mut found);
         let errors = found.iter().any(|problem| !problem.warning);
         problems.extend(found);
         if !errors {
@@ -265,7 +309,7 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     problems.extend(routing::unreachable(&accepted));
     let title = titles.finish();
     let compiled = accepted.into_iter().filter_map(|(place, config, matchers)| {
-        let mut rule = compile_rule(config, sinks, scope, matchers)?;
+        let mut rule = compile_rule(config, (sinks, scope), &sets, matchers)?;
         rule.when = conditions.remove(&place);
         if rule.when.is_none() && config.when.is_some() {
             return None;
@@ -327,17 +371,28 @@ fn conditions(rules: &[RuleConfig]) -> (hashbrown::HashMap<usize, Arc<Expression
     (conditions, problems)
 }
 
-fn compile_rule(config: &RuleConfig, sinks: &[String], scope: &[String], matchers: Vec<Matcher>) -> Option<Rule> {
+fn compile_rule(
+    config: &RuleConfig,
+    (sinks, scope): (&[String], &[String]),
+    sets: &Sets,
+    matchers: Vec<Matcher>,
+) -> Option<Rule> {
+    let open_when = OpenWhen::compile(&config.open_when, sets)?;
+    let window_max = config.window_max.unwrap_or(WINDOW_MAX);
+    let set = if let OpenWhen::Ratio { set, .. } = &open_when { set.hash } else { 0 };
     let mut notify = config.notify.clone().unwrap_or_else(|| sinks.to_vec());
     notify.sort();
     notify.dedup();
     Some(Rule {
         name: config.name.as_str().into(),
-        definition: hash(&RuleConfig { notify: Some(notify.clone()), ..config.clone() }),
+        definition: hash(&(
+            RuleConfig { notify: Some(notify.clone()), window_max: Some(window_max), ..config.clone() },
+            set,
+        )),
         correlation: hash(&(
-            (&config.matchers, &config.when, &config.group_by, &config.union_by, &config.open_when),
-            [config.window.as_micros(), config.wait.as_micros()],
-            config.missing_label,
+            (&config.matchers, &config.when, &config.group_by, &config.union_by, &config.open_when, set),
+            [config.window.as_micros(), config.wait.as_micros(), window_max.as_micros()],
+            (config.missing_label, config.window_type, config.late, &config.cleared_by),
         )),
         matchers,
         when: None,
@@ -345,7 +400,11 @@ fn compile_rule(config: &RuleConfig, sinks: &[String], scope: &[String], matcher
         group_by: config.group_by.iter().map(|label| label.as_str().into()).collect(),
         union: config.union_by.as_ref().map(|union| Arc::new(Union::compile(union, scope))),
         window: config.window,
-        open_when: open_when(&config.open_when)?,
+        window_type: config.window_type,
+        window_max,
+        open_when,
+        late: config.late,
+        cleared_by: condition::matchers(&config.cleared_by)?,
         wait: config.wait,
         resolve_after: config.resolve_after,
         reopen_within: config.reopen_within,
@@ -366,17 +425,6 @@ fn compile_rule(config: &RuleConfig, sinks: &[String], scope: &[String], matcher
     })
 }
 
-fn open_when(config: &OpenWhenConfig) -> Option<OpenWhen> {
-    match (config.alerts, config.events, &config.distinct) {
-        (Some(count), None, None) => Some(OpenWhen::Alerts(count)),
-        (None, Some(count), None) => Some(OpenWhen::Events(count)),
-        (None, None, Some(distinct)) => {
-            Some(OpenWhen::Distinct { label: distinct.label.as_str().into(), count: distinct.count })
-        }
-        _ => None,
-    }
-}
-
 /// Of the JSON, whose order of fields is that of the types; defaults are filled in by then.
 pub(super) fn hash(definition: &impl serde::Serialize) -> u64 {
     let json = serde_json::to_vec(definition).expect("plain data with text keys becomes JSON");
@@ -394,7 +442,7 @@ mod tests {
     fn rule(yaml: &str, sinks: &[&str]) -> Arc<Rule> {
         let sinks: Vec<String> = sinks.iter().map(|sink| (*sink).to_owned()).collect();
         let (set, problems) = compile(&Definition::of(&[config(yaml)], &sinks));
-        assert_eq!(problems, []);
+        assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
         set.rules[0].clone()
     }
 
@@ -422,6 +470,9 @@ mod tests {
             ("{name: a, group_by: [service], window: 6m}", false),
             ("{name: a, group_by: [service], wait: 1s}", false),
             ("{name: a, group_by: [service], open_when: {events: 1}}", false),
+            ("{name: a, group_by: [service], window_type: tumbling}", false),
+            ("{name: a, group_by: [service], late: count}", false),
+            ("{name: a, group_by: [service], cleared_by: ['a=up']}", false),
             ("{name: a, group_by: [service], missing_label: own_group}", false),
             ("{name: a, group_by: [service], match: ['a=b']}", false),
             ("{name: a, group_by: [service], when: 'has(labels.a)'}", false),

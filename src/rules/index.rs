@@ -27,18 +27,26 @@ struct FieldIndex {
 
 impl Index {
     pub(super) fn new(rules: &[Arc<Rule>]) -> Self {
-        Self::over(rules.iter().map(|rule| &*rule.matchers))
+        let place = |place: usize| u32::try_from(place).expect("a configuration of 10 MiB holds fewer rules");
+        let lists = rules.iter().enumerate().map(|(at, rule)| (place(at), rule.matchers.iter().collect()));
+        Self::of(&lists.collect::<Vec<_>>())
     }
 
-    /// An index over lists of matchers, of each of which all must hold.
-    pub(super) fn over<'a>(lists: impl Iterator<Item = &'a [Matcher]> + Clone) -> Self {
-        let shared = sharing(lists.clone());
+    /// Of lists of matchers, all of which must hold, each in its place.
+    pub(super) fn over<'a>(lists: impl Iterator<Item = &'a [Matcher]>) -> Self {
+        let place = |place: usize| u32::try_from(place).expect("a file of some MiB holds fewer of them");
+        let lists = lists.enumerate().map(|(at, matchers)| (place(at), matchers.iter().collect()));
+        Self::of(&lists.collect::<Vec<_>>())
+    }
+
+    /// Of lists of matchers, all of which must hold, with the places of the rules that they lead to.
+    pub(super) fn of(lists: &[(u32, Vec<&Matcher>)]) -> Self {
+        let shared = sharing(lists);
         let mut index = Index::default();
-        for (place, matchers) in lists.enumerate() {
-            let place = u32::try_from(place).expect("a file of some MiB holds fewer of them");
+        for (place, matchers) in lists {
             match most_selective(matchers, &shared) {
-                Some((field, values)) => index.file(place, field, &values),
-                None => index.always.push(place),
+                Some((field, values)) => index.file(*place, field, &values),
+                None => index.always.push(*place),
             }
         }
         index
@@ -69,9 +77,9 @@ impl Index {
 }
 
 /// How many rules want a value of a field.
-fn sharing<'a>(lists: impl Iterator<Item = &'a [Matcher]>) -> HashMap<(&'a Field, &'a str), usize> {
+fn sharing<'a>(lists: &[(u32, Vec<&'a Matcher>)]) -> HashMap<(&'a Field, &'a str), usize> {
     let mut shared = HashMap::new();
-    for matcher in lists.flatten() {
+    for matcher in lists.iter().flat_map(|(_, matchers)| matchers) {
         for value in matcher.wanted().unwrap_or_default() {
             *shared.entry((&matcher.field, value)).or_default() += 1;
         }
@@ -81,7 +89,7 @@ fn sharing<'a>(lists: impl Iterator<Item = &'a [Matcher]>) -> HashMap<(&'a Field
 
 /// The field and values that lead to a rule among the fewest others.
 fn most_selective<'a>(
-    matchers: &'a [Matcher],
+    matchers: &[&'a Matcher],
     shared: &HashMap<(&Field, &str), usize>,
 ) -> Option<(&'a Field, Vec<&'a str>)> {
     let named = matchers.iter().filter_map(|matcher| Some((&matcher.field, matcher.wanted()?)));

@@ -6,6 +6,7 @@
 
 mod changes;
 mod compile;
+mod condition;
 mod default;
 mod flow;
 mod expression;
@@ -15,13 +16,17 @@ mod inhibition;
 mod maintenance;
 mod matcher;
 mod routing;
+mod sets;
 mod title;
 mod topology;
 mod union;
 mod validate;
 
 pub use changes::ChangesConfig;
-pub use compile::{Definition, OpenWhen, Rule, RuleSet, Subject, compile};
+pub use compile::{Definition, Rule, RuleSet, Subject, compile};
+pub use condition::{
+    AbsenceConfig, DistinctConfig, Late, OpenWhen, OpenWhenConfig, RatioConfig, STEPS_MAX, StepConfig, WindowType,
+};
 pub use default::default_rules;
 pub use expression::{Expression, Facts};
 pub use flow::{FlappingConfig, FlappingMemory, StormConfig};
@@ -29,6 +34,7 @@ pub use heartbeat::{Expected, Heartbeat, HeartbeatConfig, KEYS_MAX as HEARTBEAT_
 pub use inhibition::{InhibitRuleConfig, Inhibitions};
 pub use maintenance::{MaintenanceConfig, MaintenanceWindow};
 pub use matcher::{Field, Matcher, Operator, Pattern, parse_matcher};
+pub use sets::{MEMBERS_MAX, MemberSet, Members, SetConfig, Share};
 pub use title::{TITLE_BYTES_MAX, Title, TitleContext};
 pub use topology::{Direction, ServiceConfig, Topology, TopologyConfig, VISITS_MAX, Walked};
 pub use union::{Union, UnionConfig};
@@ -136,10 +142,19 @@ pub struct RuleConfig {
     /// Instead of `group_by`: labels of which any one joins alerts that share its value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub union_by: Option<UnionConfig>,
-    /// The span of event time in which `open_when` must hold. Default `5m`, at most `24h`.
+    /// The span of event time in which `open_when` must hold; of a session, the gap that ends it. Default `5m`, at
+    /// most `24h`.
     #[serde(default = "defaults::window", with = "crate::event::duration")]
     #[schemars(with = "String")]
     pub window: Duration,
+    /// `sliding` (default), `tumbling` or `session`.
+    #[serde(default)]
+    pub window_type: WindowType,
+    /// What lies further apart never counts as one session. Only with `window_type: session`. Default and at most
+    /// `24h`.
+    #[serde(default, with = "crate::event::duration::optional", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub window_max: Option<Duration>,
     /// What opens an incident. Default `{ alerts: 1 }`.
     #[serde(default)]
     pub open_when: OpenWhenConfig,
@@ -162,6 +177,13 @@ pub struct RuleConfig {
     /// What a lapsed lease means: `clear` (default) counts as all clear, `hold` keeps the incident open.
     #[serde(default)]
     pub on_stale: OnStale,
+    /// Matchers of events that end the group's older alerts, as an `up` ends a `down`. Default none.
+    #[serde(default)]
+    pub cleared_by: Vec<String>,
+    /// An event later than the lateness allowed: `stale` (default) counts nothing, `count` counts where its window is
+    /// still remembered.
+    #[serde(default)]
+    pub late: Late,
     /// An alert without a `group_by` label: `skip` (default) or `own_group`.
     #[serde(default)]
     pub missing_label: MissingLabel,
@@ -210,37 +232,6 @@ pub enum MissingLabel {
     Skip,
     /// The absence is a value of its own.
     OwnGroup,
-}
-
-/// Exactly one of the three.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OpenWhenConfig {
-    /// So many different alerts fired within the window. 1 to 10,000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alerts: Option<u32>,
-    /// So many firing events within the window. 1 to 10,000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub events: Option<u32>,
-    /// So many different values of a label among the alerts that fired within the window.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub distinct: Option<DistinctConfig>,
-}
-
-impl Default for OpenWhenConfig {
-    fn default() -> Self {
-        Self { alerts: Some(1), events: None, distinct: None }
-    }
-}
-
-/// See [`OpenWhenConfig::distinct`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DistinctConfig {
-    /// The label.
-    pub label: String,
-    /// How many values, 1 to 10,000.
-    pub count: u32,
 }
 
 /// What the incident says.

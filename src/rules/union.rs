@@ -90,6 +90,16 @@ pub(super) fn check(root: &str, config: &RuleConfig) -> Vec<Problem> {
     if config.missing_label == MissingLabel::OwnGroup {
         error("missing_label", "with union_by a missing label joins nothing; leave missing_label out".to_owned());
     }
+    let open_when = &config.open_when;
+    let estimated = open_when.distinct.as_ref().is_some_and(|distinct| distinct.count > super::condition::COUNT_MAX);
+    if open_when.sequence.is_some() || open_when.absence.is_some() || open_when.ratio.is_some() || estimated {
+        let message =
+            "with union_by, whose groups become one, only alerts, events and distinct up to 10000 can be counted";
+        error("open_when", message.to_owned());
+    }
+    if !config.cleared_by.is_empty() {
+        error("cleared_by", "what clears goes by group_by; with union_by leave cleared_by out".to_owned());
+    }
     if !(1..=LABELS_MAX).contains(&union.labels.len()) {
         error("union_by.labels", format!("1 to {LABELS_MAX} labels join alerts, not {}", union.labels.len()));
     }

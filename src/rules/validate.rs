@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::condition;
 use super::matcher::{Field, Matcher, parse_matcher};
 use super::title::Titles;
 use super::{Mode, RuleConfig};
@@ -34,14 +35,13 @@ impl Problem {
 }
 
 const NAME_BYTES_MAX: usize = 63;
-const COUNT_MAX: u32 = 10_000;
-const WINDOW_MAX: Duration = Duration::from_secs(24 * 3_600);
+pub(super) const WINDOW_MAX: Duration = Duration::from_secs(24 * 3_600);
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
 const RESOLVE_AFTER_MAX: Duration = Duration::from_secs(7 * 86_400);
 const REOPEN_WITHIN_MAX: Duration = Duration::from_secs(30 * 86_400);
 const UPDATE_INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 /// Bounds the work per candidate rule; a guess far above any rule seen.
-const MATCHERS_MAX: usize = 64;
+pub(super) const MATCHERS_MAX: usize = 64;
 const GROUP_BY_MAX: usize = 16;
 const NOTIFY_MAX: usize = 100;
 
@@ -88,7 +88,7 @@ pub(super) fn check_rule(
     check.unsupported(config);
     let matchers = check.matchers(config);
     check.group_by(config, scope);
-    check.open_when(config);
+    condition::check(&check.root, config, &mut check.problems);
     check.times(config);
     check.notify(config, sinks);
     for (field, wrong) in super::flow::problems(config) {
@@ -102,7 +102,7 @@ pub(super) fn check_rule(
     (matchers, check.problems)
 }
 
-/// Rules that do the same twice: identical matchers and `group_by`.
+/// Rules that do the same twice: identical matchers and `group_by`, and conditions that look at the same alerts.
 pub(super) fn same_twice(rules: &[(usize, &RuleConfig, Vec<Matcher>)]) -> Vec<Problem> {
     let mut first = hashbrown::HashMap::new();
     let mut problems = Vec::new();
@@ -112,7 +112,8 @@ pub(super) fn same_twice(rules: &[(usize, &RuleConfig, Vec<Matcher>)]) -> Vec<Pr
         let mut group_by = key_labels(config).to_vec();
         group_by.sort();
         let group_by = (config.union_by.is_some(), group_by);
-        let earlier: usize = *first.entry((wanted, &config.when, group_by)).or_insert(*place);
+        let wanted = (wanted, &config.when, condition::looks_at(config));
+        let earlier: usize = *first.entry((wanted, group_by)).or_insert(*place);
         if earlier != *place {
             let message = format!("takes the same alerts into the same groups as rules[{earlier}]");
             problems.push(Problem::warning(format!("rules[{place}]"), message));
@@ -197,32 +198,6 @@ impl Check {
         }
     }
 
-    fn open_when(&mut self, config: &RuleConfig) {
-        let open_when = &config.open_when;
-        let distinct = open_when.distinct.as_ref();
-        let counts = [
-            ("open_when.alerts", open_when.alerts),
-            ("open_when.events", open_when.events),
-            ("open_when.distinct.count", distinct.map(|distinct| distinct.count)),
-        ];
-        let named: Vec<(&str, u32)> = counts.iter().filter_map(|(field, count)| Some((*field, (*count)?))).collect();
-        if named.len() != 1 {
-            let count = if named.is_empty() { "none" } else { "several" };
-            self.error(
-                "open_when",
-                format!("exactly one of alerts, events and distinct opens an incident, not {count}"),
-            );
-        }
-        for (field, count) in named {
-            if !(1..=COUNT_MAX).contains(&count) {
-                self.error(field, format!("a count is 1 to {COUNT_MAX}, not {count}"));
-            }
-        }
-        if distinct.is_some_and(|distinct| distinct.label.is_empty()) {
-            self.error("open_when.distinct.label", "a label's name is not empty");
-        }
-    }
-
     fn times(&mut self, config: &RuleConfig) {
         if config.window.is_zero() {
             self.error("window", "a window is longer than 0s, at most 24h");
@@ -266,7 +241,7 @@ fn in_largest_unit(max: Duration) -> String {
 }
 
 /// Why no alert that could open an incident passes the matchers on this field, if so.
-fn never_holds(field: &Field, matchers: &[(usize, Matcher)]) -> Option<String> {
+pub(super) fn never_holds(field: &Field, matchers: &[(usize, Matcher)]) -> Option<String> {
     let on_field: Vec<&Matcher> = matchers.iter().map(|(_, m)| m).filter(|m| m.field == *field).collect();
     let candidates = match field {
         Field::Status => vec![Status::Firing.as_str()],
@@ -311,7 +286,7 @@ mod tests {
             "rules[0].match[1]: severity is one of critical, error, warning, info, not \"crit\", did you mean \"critical\"?",
             "rules[0].group_by[1]: the label \"a\" is named twice",
             "rules[0].group_by[2]: a label's name is not empty",
-            "rules[0].open_when: exactly one of alerts, events and distinct opens an incident, not several",
+            "rules[0].open_when: exactly one of alerts, events, distinct, ratio, sequence and absence opens an incident, not several",
             "rules[0].open_when.alerts: a count is 1 to 10000, not 0",
             "rules[0].window: a window is longer than 0s, at most 24h",
             "rules[0].wait: wait is at most 24h, not 1d1h",
@@ -339,6 +314,11 @@ mod tests {
                 "[{name: a, match: [b=c, d=e]}, {name: b, match: [d=\"e\", 'b=c']}]",
                 "rules[1]: warning: takes the same alerts",
             ),
+            (
+                "[{name: a, open_when: {sequence: [{match: [a=b]}, {match: [a=c]}]}}, \
+                  {name: b, window: 1m, open_when: {sequence: [{match: [a=b]}, {match: [a=c]}]}}]",
+                "rules[1]: warning: takes the same alerts",
+            ),
         ] {
             let found = problems(rules, &[]);
             assert!(found.len() == 1 && found[0].starts_with(message), "{rules}: {found:?}");
@@ -350,6 +330,21 @@ mod tests {
         let rules = "[{name: a, match: ['severity=~\"critical|error\"', 'env!=\"dev\"'], group_by: [service], window: 24h}, \
                      {name: b, match: ['env!=dev', 'env!~\"test|ci\"', 'status=firing'], open_when: {distinct: {label: host, count: 3}}}]";
         assert_eq!(problems(rules, &[]), [""; 0]);
+    }
+
+    #[test]
+    fn conditions_that_look_at_different_alerts_do_not_do_the_same_twice() {
+        let sequence = |last| format!("{{sequence: [{{match: [a=b]}}, {{match: [a={last}]}}]}}");
+        let conditions = [
+            "{alerts: 1}".to_owned(),
+            sequence("c"),
+            sequence("d"),
+            "{absence: {after: [a=b], of: [a=c], within: 1h}}".to_owned(),
+            "{absence: {after: [a=c], of: [a=b], within: 1h}}".to_owned(),
+        ];
+        let rule = |(place, condition)| format!("{{name: r{place}, open_when: {condition}}}");
+        let rules: Vec<String> = conditions.iter().enumerate().map(rule).collect();
+        assert_eq!(problems(&format!("[{}]", rules.join(", ")), &[]), [""; 0]);
     }
 
     #[test]

@@ -15,7 +15,8 @@ use incidentd::engine::{EngineConfig, Shard};
 use incidentd::event::{Batch, Timestamp};
 use incidentd::normalise::NormaliseConfig;
 use incidentd::rules::{
-    Definition, DistinctConfig, FlappingConfig, OnStale, OpenWhenConfig, RuleConfig, RuleSet, StormConfig, compile,
+    AbsenceConfig, Definition, DistinctConfig, FlappingConfig, Late, OnStale, OpenWhenConfig, RatioConfig, RuleConfig,
+    RuleSet, SetConfig, Share, StepConfig, StormConfig, WindowType, compile,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -105,6 +106,7 @@ fn open_when() -> impl Strategy<Value = OpenWhenConfig> {
         alerts: (kind == 0).then_some(count),
         events: (kind == 1).then_some(count),
         distinct: (kind == 2).then(|| DistinctConfig { label: "host".to_owned(), count }),
+        ..OpenWhenConfig { alerts: None, ..OpenWhenConfig::default() }
     })
 }
 
@@ -118,9 +120,15 @@ fn rule() -> impl Strategy<Value = RuleConfig> {
         seconds(&[0, 10, 60]),
         seconds(&[0, 5]),
     );
-    (group_by, open_when(), times, any::<bool>(), any::<bool>()).prop_map(|(group_by, open_when, times, hold, all)| {
+    let kinds = select(&[WindowType::Sliding, WindowType::Sliding, WindowType::Tumbling, WindowType::Session][..]);
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (group_by, open_when(), times, kinds, flags).prop_map(|(group_by, open_when, times, window_type, flags)| {
         let (window, wait, resolve_after, reopen_within, update_interval) = times;
+        let (hold, all, short) = flags;
+        let is_short = window_type == WindowType::Session && short;
         RuleConfig {
+            window_type,
+            window_max: is_short.then_some(window * 2),
             group_by: group_by.iter().map(|label| (*label).to_owned()).collect(),
             matchers: if all { Vec::new() } else { vec!["host!=h0".to_owned()] },
             on_stale: if hold { OnStale::Hold } else { OnStale::Clear },
@@ -136,24 +144,71 @@ fn rule() -> impl Strategy<Value = RuleConfig> {
 }
 
 fn rules() -> impl Strategy<Value = Vec<RuleConfig>> {
-    vec(rule(), 1..4).prop_map(|mut rules| {
-        rules.iter_mut().enumerate().for_each(|(place, rule)| rule.name = format!("r{place}"));
-        rules
-    })
+    vec(rule(), 1..4).prop_map(named)
 }
 
-/// The same, and some of them know flapping and storms, of which the reference knows nothing.
-fn rules_that_calm() -> impl Strategy<Value = Vec<RuleConfig>> {
+fn named(mut rules: Vec<RuleConfig>) -> Vec<RuleConfig> {
+    rules.iter_mut().enumerate().for_each(|(place, rule)| rule.name = format!("r{place}"));
+    rules
+}
+
+/// Rules of every kind, those that the reference does not know among them.
+fn rules_of_every_kind() -> impl Strategy<Value = Vec<RuleConfig>> {
+    let of = |host: &str| vec![format!("host={host}")];
+    let step = move |host: &str| StepConfig { matchers: of(host) };
+    let kind = select(&[0u8, 0, 0, 1, 1, 2, 2, 3, 4, 5][..]);
+    let rule = (rule(), kind, 1u64..30, any::<bool>(), any::<bool>());
+    let rule = rule.prop_map(move |(mut rule, kind, within, late, cleared)| {
+        let none = OpenWhenConfig { alerts: None, ..OpenWhenConfig::default() };
+        match kind {
+            1 => {
+                let sequence = Some(vec![step("h0"), step("h1"), step("h2")]);
+                rule.open_when = OpenWhenConfig { sequence, ..none };
+            }
+            2 => {
+                let within = Duration::from_secs(within);
+                let absence = Some(AbsenceConfig { after: of("h1"), of: of("h2"), within });
+                rule.open_when = OpenWhenConfig { absence, ..none };
+                (rule.window, rule.on_stale) = (Duration::from_secs(300), OnStale::Clear);
+            }
+            3 => {
+                let share = Share::parse("50%").expect("a share");
+                let ratio = Some(RatioConfig { label: "host".to_owned(), share, of: "hosts".to_owned() });
+                rule.open_when = OpenWhenConfig { ratio, ..none };
+                rule.group_by = vec!["service".to_owned()];
+            }
+            4 => {
+                let distinct = Some(DistinctConfig { label: "host".to_owned(), count: 20_000 });
+                rule.open_when = OpenWhenConfig { distinct, ..none };
+            }
+            // More than a window keeps in a plain list.
+            5 => rule.open_when = OpenWhenConfig { events: Some(25), ..none },
+            _ => {}
+        }
+        if (1..5).contains(&kind) {
+            (rule.window_type, rule.window_max) = (WindowType::Sliding, None);
+        }
+        rule.late = if late { Late::Count } else { Late::Stale };
+        rule.cleared_by = if cleared { of("h0") } else { Vec::new() };
+        rule
+    });
+    vec(rule, 1..4).prop_map(named)
+}
+
+/// Rules of every kind, and some of them know flapping and storms.
+fn rules_of_all_sorts() -> impl Strategy<Value = Vec<RuleConfig>> {
     let flapping = (2u32..4, seconds(&[5, 60]), seconds(&[5, 30]));
     let flapping = flapping.prop_map(|(changes, within, stable)| FlappingConfig { changes, within, stable });
     let storm = (1u32..4, seconds(&[1, 10, 30])).prop_map(|(opens, per)| StormConfig { opens, per });
-    (rules(), vec((prop::option::of(flapping), prop::option::of(storm)), 3)).prop_map(|(mut rules, calm)| {
-        rules
-            .iter_mut()
-            .zip(calm)
-            .for_each(|(rule, (flapping, storm))| (rule.flapping, rule.storm) = (flapping, storm));
-        rules
-    })
+    (rules_of_every_kind(), vec((prop::option::of(flapping), prop::option::of(storm)), 3)).prop_map(
+        |(mut rules, calm)| {
+            rules
+                .iter_mut()
+                .zip(calm)
+                .for_each(|(rule, (flapping, storm))| (rule.flapping, rule.storm) = (flapping, storm));
+            rules
+        },
+    )
 }
 
 fn config() -> impl Strategy<Value = EngineConfig> {
@@ -186,7 +241,10 @@ fn steps(critical: u32) -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn compiled(rules: &[RuleConfig], scope: &[String]) -> Arc<RuleSet> {
-    let (set, problems) = compile(&Definition { scope, ..Definition::of(rules, &["ops".to_owned()]) });
+    let sets: Vec<SetConfig> =
+        serde_saphyr::from_str("[{name: hosts, label: service, members: {s0: [h0, h1, h2], s1: [h1]}}]")
+            .expect("a set");
+    let (set, problems) = compile(&Definition { scope, sets: &sets, ..Definition::of(rules, &["ops".to_owned()]) });
     assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
     Arc::new(set)
 }

@@ -20,14 +20,15 @@ use super::relate::storm::Storms;
 use super::relate::union::Unions;
 use super::shard::{Changes, Shard, SnapshotStep};
 use super::suppress::Suppression;
+use super::window::Span;
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
 use crate::rules::{Rule, RuleSet};
 pub(super) use codec::{Fault, Reader, Writer};
 use records::{
-    ALERT, ALERT_COUNTERS, ALERT_GONE, CLOSED, GROUP, GROUP_COUNTERS, GROUP_GONE, SEEN, read_alert,
+    ALERT, ALERT_COUNTERS, ALERT_GONE, CLOSED, GROUP, GROUP_COUNTERS, GROUP_GONE, SEEN, WINDOW, read_alert,
     read_alert_counters, read_group, read_group_counters, write_alert, write_alert_counters, write_closed, write_group,
-    write_group_counters, write_ids,
+    write_group_counters, write_ids, write_window,
 };
 pub use reload::{ReloadReport, RuleReport};
 
@@ -37,6 +38,9 @@ const FORMAT: u8 = 2;
 const COUNTERS_BYTES: usize = 48;
 /// Objects in one slice of a snapshot: about 0.3 MB, 1 ms.
 pub(super) const SLICE_OBJECTS: u32 = 1_024;
+
+/// Bytes after which a slice with windows ends.
+const SLICE_BYTES: usize = 1 << 20;
 
 /// How far a snapshot has come.
 #[derive(Clone, Copy, Debug)]
@@ -81,9 +85,13 @@ impl Shard {
             let Some(group) = self.groups.slots.get_mut(slot) else { continue };
             match std::mem::take(&mut group.dirty) {
                 Dirty::Clean => {}
-                Dirty::Counters => write_group_counters(&mut writer, slot, group),
-                Dirty::Whole => write_group(&mut writer, &self.names, slot, group),
+                Dirty::Counters if !group.span.must_be_rewritten() => {
+                    write_group_counters(&mut writer, slot, group);
+                    write_window(&mut writer, slot, &group.span);
+                }
+                Dirty::Counters | Dirty::Whole => write_group(&mut writer, &self.names, slot, group),
             }
+            group.span.forget_news();
         }
         for slot in self.dirty_alerts.drain(..) {
             let Some(alert) = self.alerts.slots.get_mut(slot) else { continue };
@@ -123,11 +131,14 @@ impl Shard {
         let cursor = self.snapshot.unwrap_or(SnapshotCursor::Groups(0));
         self.snapshot = match cursor {
             SnapshotCursor::Groups(from) => {
-                let to = from.saturating_add(SLICE_OBJECTS).min(self.groups.slots.end());
-                for slot in from..to {
-                    if let Some(group) = self.groups.slots.get(slot) {
-                        write_group(&mut writer, &self.names, slot, group);
+                let end = from.saturating_add(SLICE_OBJECTS).min(self.groups.slots.end());
+                let mut to = from;
+                // Windows can be large.
+                while to < end && writer.bytes.len() < SLICE_BYTES {
+                    if let Some(group) = self.groups.slots.get(to) {
+                        write_group(&mut writer, &self.names, to, group);
                     }
+                    to += 1;
                 }
                 Some(if to < self.groups.slots.end() { SnapshotCursor::Groups(to) } else { SnapshotCursor::Alerts(0) })
             }
@@ -199,6 +210,10 @@ impl Shard {
                 GROUP_GONE => {
                     let slot = reader.slot()?;
                     self.remove_restored_group(slot);
+                }
+                WINDOW => {
+                    let slot = reader.slot()?;
+                    Span::read_news(&mut reader, self.groups.slots.get_mut(slot).map(|group| &mut group.span))?;
                 }
                 SEEN => {
                     for _ in 0..reader.count()? {
@@ -336,6 +351,7 @@ impl Shard {
                 _ if has_incident => {
                     report.of(&self.groups.slots[slot].rule_name).retired += 1;
                     if self.groups.slots[slot].rule != RETIRED {
+                        self.stop_waiting(slot);
                         self.groups.unindex(slot);
                         self.groups.slots[slot].rule = RETIRED;
                         self.mark_group(slot, Dirty::Whole);
@@ -358,7 +374,7 @@ impl Shard {
         let retired = std::mem::replace(&mut group.rule, place) == RETIRED;
         let other = std::mem::replace(&mut group.correlation, rule.correlation) != rule.correlation;
         if other {
-            group.span.clear();
+            group.span = Span::default();
         }
         let policy = super::lifecycle::policy(rule);
         let incident = group.incident.as_deref_mut().filter(|incident| incident.policy != policy);
@@ -370,7 +386,7 @@ impl Shard {
         if retired || other || changed {
             self.mark_group(slot, Dirty::Whole);
         }
-        if changed {
+        if changed || other {
             // Stale alerts may no longer be held on to.
             let members = self.groups.slots[slot].members.clone();
             members.into_iter().for_each(|alert| self.schedule_alert(alert));

@@ -13,7 +13,7 @@ use crate::engine::incident::{IncidentLink, IncidentStatus};
 use crate::engine::memory::interner::{Interner, Symbol};
 use crate::engine::relate::Relations;
 use crate::engine::relate::storm::StormState;
-use crate::engine::window::{Entry, Span};
+use crate::engine::window::Span;
 use crate::event::{Severity, Status, Timestamp};
 use crate::identity::{Fingerprint, IncidentId};
 use crate::rules::{Level, OnStale, Priority};
@@ -26,6 +26,7 @@ pub(super) const GROUP_COUNTERS: u8 = 5;
 pub(super) const GROUP_GONE: u8 = 6;
 pub(super) const SEEN: u8 = 7;
 pub(super) const CLOSED: u8 = 8;
+pub(super) const WINDOW: u8 = 20;
 
 pub(super) fn write_ids(writer: &mut Writer, ids: impl ExactSizeIterator<Item = (u128, Timestamp)>) {
     if ids.len() == 0 {
@@ -248,6 +249,15 @@ fn read_gathered(reader: &mut Reader<'_>) -> Result<Gathered, Fault> {
     Ok(gathered)
 }
 
+/// What was done to a group's window since the last commit.
+pub(super) fn write_window(writer: &mut Writer, slot: u32, span: &Span) {
+    if span.has_news() {
+        writer.byte(WINDOW);
+        writer.number(u64::from(slot));
+        span.write_news(writer);
+    }
+}
+
 pub(super) fn write_group(writer: &mut Writer, names: &Interner, slot: u32, group: &Group) {
     writer.byte(GROUP);
     writer.number(u64::from(slot));
@@ -271,12 +281,7 @@ pub(super) fn write_group(writer: &mut Writer, names: &Interner, slot: u32, grou
         writer.time(since);
         writer.number(u64::from(slot));
     }
-    writer.number(group.span.entries().len() as u64);
-    for entry in group.span.entries() {
-        writer.time(entry.at);
-        writer.fixed(entry.item);
-        writer.wide(entry.event);
-    }
+    group.span.write(writer);
     StormState::write(group.storm.as_deref(), writer);
     writer.byte(u8::from(group.incident.is_some()));
     if let Some(incident) = group.incident.as_deref() {
@@ -302,13 +307,7 @@ pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
     } else {
         None
     };
-    let mut span = Span::default();
-    for _ in 0..reader.count()? {
-        let entry = Entry { at: reader.time()?, item: reader.fixed()?, event: reader.wide()? };
-        if !span.restore(entry) {
-            return Err(reader.fault("entries out of order"));
-        }
-    }
+    let span = Span::read(reader)?;
     let storm = StormState::read(reader)?;
     let incident = if reader.flag()? { Some(Box::new(read_incident(reader)?)) } else { None };
     let phase = match (&incident, waiting) {

@@ -10,12 +10,11 @@ use hashbrown::HashSet;
 use crate::delivery::Action;
 use crate::engine::alert::{Dirty, OWN};
 use crate::engine::command::{Done, Refusal};
-use crate::engine::correlate::need;
 use crate::engine::decision::Reason;
 use crate::engine::group::{Incident, Phase};
 use crate::engine::incident::IncidentLink;
 use crate::engine::shard::Shard;
-use crate::engine::window::{Entry, Progress};
+use crate::engine::window::{Entry, Progress, Shape};
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
 use crate::rules::OpenWhen;
@@ -156,8 +155,10 @@ impl Shard {
                 state.opening = [state.opening, opening].into_iter().flatten().min_by_key(|one| (one.since, one.event));
             }
             _ => {
-                if let (Some(progress), Some(alert)) = (met, cause.alert) {
-                    self.condition_met(now, alert, into, progress);
+                let rule = self.rules.rules.get(self.groups.slots[into].rule as usize).cloned();
+                if let (Some(progress), Some(alert), Some(rule)) = (met, cause.alert, rule) {
+                    let need = self.need(&rule, into);
+                    self.condition_met(now, alert, into, (&rule, need), progress);
                 }
             }
         }
@@ -179,7 +180,7 @@ impl Shard {
         self.unrelate(now, from);
         let state = &mut self.groups.slots[from];
         state.phase = Phase::Merged;
-        state.span.clear();
+        state.span.start_over();
         if let Some(incident) = state.incident.as_deref_mut() {
             incident.clear_since = None;
         }
@@ -287,16 +288,18 @@ impl Shard {
     fn join_spans(&mut self, into: u32, from: u32) -> Option<Progress> {
         let rule = self.rules.rules.get(self.groups.slots[into].rule as usize)?.clone();
         let state = &self.groups.slots[into];
-        if need(&rule) == 1 || !matches!(state.phase, Phase::Gathering | Phase::Resolved) {
+        let need = self.need(&rule, into);
+        if need == 1 || !matches!(state.phase, Phase::Gathering | Phase::Resolved) {
             return None;
         }
         // Events are counted by their numbers, which must differ.
         let offset = if matches!(rule.open_when, OpenWhen::Events(_)) { state.events } else { 0 };
-        let entries: Vec<Entry> = self.groups.slots[from].span.entries().to_vec();
+        let entries = self.groups.slots[from].span.entries();
+        let shape = Shape::of(&rule);
         let span = &mut self.groups.slots[into].span;
         let renumbered = entries.into_iter().map(|entry| Entry { item: entry.item.wrapping_add(offset), ..entry });
-        let reached = renumbered.map(|entry| span.insert(entry, rule.window));
-        reached.max_by_key(|progress| progress.have).filter(|progress| progress.have >= need(&rule))
+        let reached = renumbered.map(|entry| span.insert(shape, entry));
+        reached.max_by_key(|progress| progress.have).filter(|progress| progress.have >= need)
     }
 
     /// Gives a part its members, values and counts back, and opens its incident again.

@@ -1,6 +1,7 @@
 //! What can be configured about a Kafka source, and what of it is refused because it would break a promise.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
@@ -43,6 +44,11 @@ pub struct KafkaSourceConfig {
     /// Where to start reading a partition of which nothing was ever read: `earliest` (default) or `latest`.
     #[serde(default)]
     pub start: Start,
+    /// How late events of this source may come and still be correlated as if in order, where their own `source` has no
+    /// `source_lateness`. Default: as `lateness` says; at most `event_time.max_age`.
+    #[serde(default, with = "crate::event::duration::optional", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub lateness: Option<Duration>,
     /// Further librdkafka settings; those that would break a promise are refused.
     #[serde(default)]
     pub client: BTreeMap<String, String>,
@@ -70,7 +76,7 @@ fn default_format() -> Format {
 /// Values under `client` may be secrets and are never shown.
 impl std::fmt::Debug for KafkaSourceConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, brokers, topics, group_id, format, dead_letter_topic, start, client } = self;
+        let Self { name, brokers, topics, group_id, format, dead_letter_topic, start, lateness, client } = self;
         f.debug_struct("KafkaSourceConfig")
             .field("name", name)
             .field("brokers", brokers)
@@ -79,6 +85,7 @@ impl std::fmt::Debug for KafkaSourceConfig {
             .field("format", format)
             .field("dead_letter_topic", dead_letter_topic)
             .field("start", start)
+            .field("lateness", lateness)
             .field("client", &client.keys())
             .finish()
     }
@@ -202,6 +209,7 @@ mod tests {
             format: Format::Event,
             dead_letter_topic: Some("alerts.dead-letter".into()),
             start: Start::Earliest,
+            lateness: None,
             client: client.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         }
     }

@@ -263,6 +263,7 @@ mod tests {
             format: crate::formats::Format::Event,
             dead_letter_topic: Some("dead".to_owned()),
             start: Default::default(),
+            lateness: None,
             client: Default::default(),
         };
         let mut writer = DeadLetters::new(&config, "dead", Metrics::new()).unwrap();

@@ -45,6 +45,7 @@ impl Cluster {
             format: Format::Event,
             dead_letter_topic: dead_letter_topic.map(str::to_owned),
             start,
+            lateness: None,
             client: [("session.timeout.ms".to_owned(), "6000".to_owned())].into(),
         };
         assert!(config.problems().is_empty());

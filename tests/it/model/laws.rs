@@ -2,16 +2,17 @@
 //! keeps its counts and its order, and takes damage for damage.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use incidentd::engine::Shard;
 use incidentd::engine::decision::{Decision, Verdict};
 use incidentd::engine::incident::IncidentStatus;
+use incidentd::engine::{EngineConfig, Shard};
 use incidentd::identity::IncidentId;
 use incidentd::rules::RuleConfig;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::{Brought, Rig, Step, compiled, config, rules_that_calm, steps};
+use super::{Brought, Draft, Name, Rig, Step, compiled, config, rules_of_all_sorts as rules, steps};
 
 /// A run with a reload in the middle, every entry of the journal kept.
 struct History {
@@ -78,7 +79,7 @@ proptest! {
 
     #[test]
     fn a_shard_restored_from_its_journal_goes_on_as_the_one_that_crashed(
-        (config, before, after) in (config(), rules_that_calm(), rules_that_calm()),
+        (config, before, after) in (config(), rules(), rules()),
         steps in steps(1),
         (reload_at, crash_at) in (any::<Index>(), any::<Index>()),
     ) {
@@ -103,7 +104,7 @@ proptest! {
 
     #[test]
     fn a_shard_restored_from_a_snapshot_taken_in_passing_goes_on_as_the_original(
-        (config, before, after) in (config(), rules_that_calm(), rules_that_calm()),
+        (config, before, after) in (config(), rules(), rules()),
         steps in steps(1),
         (reload_at, begin_at, crash_later) in (any::<Index>(), any::<Index>(), any::<Index>()),
     ) {
@@ -137,7 +138,7 @@ proptest! {
     }
 
     #[test]
-    fn how_events_are_batched_does_not_matter(config in config(), rules in rules_that_calm(), steps in steps(1), size in 1usize..3) {
+    fn how_events_are_batched_does_not_matter(config in config(), rules in rules(), steps in steps(1), size in 1usize..3) {
         let mut whole = Rig::new(&config, compiled(&rules, &[]), &[]);
         let mut split = Rig::new(&config, compiled(&rules, &[]), &[]);
         for step in &steps {
@@ -155,7 +156,7 @@ proptest! {
 
     #[test]
     fn incidents_move_by_the_table_in_rising_order_and_counts_add_up(
-        (config, before, after) in (config(), rules_that_calm(), rules_that_calm()),
+        (config, before, after) in (config(), rules(), rules()),
         steps in steps(1),
         reload_at in any::<Index>(),
     ) {
@@ -193,7 +194,7 @@ proptest! {
 
     #[test]
     fn shards_that_part_by_scope_do_together_what_one_does_alone(
-        config in config(), rules in rules_that_calm(), steps in steps(1),
+        config in config(), rules in rules(), steps in steps(1),
     ) {
         let scope = ["service".to_owned()];
         let rules = compiled(&scoped(rules), &scope);
@@ -220,7 +221,7 @@ proptest! {
 
     #[test]
     fn a_damaged_entry_is_an_error_or_a_shard_and_never_a_panic(
-        (config, rules) in (config(), rules_that_calm()),
+        (config, rules) in (config(), rules()),
         steps in steps(1),
         (entry, place, bit, cut) in (any::<Index>(), any::<Index>(), 0u8..8, any::<bool>()),
     ) {
@@ -239,4 +240,53 @@ proptest! {
             damaged.shard.docs();
         }
     }
+
+    #[test]
+    fn what_ends_alerts_leaves_the_same_in_whatever_order_it_comes(events in shuffled(), last in 0i64..20) {
+        let rules = "[{name: r0, group_by: [service], match: ['host!=h0'], cleared_by: ['host=h0'], \
+                     resolve_after: 0s, reopen_within: 0s}]";
+        let firing = |events: &[Draft]| {
+            let mut rig = patient(rules);
+            for event in events.iter().chain([&fires(0, 1, last)]) {
+                rig.step(&Step { pause_s: 0, events: vec![event.clone()] });
+            }
+            rig.seen().into_iter().map(|(_, key, _, firing, _)| (key, firing)).collect::<Vec<_>>()
+        };
+        let mut sorted = events.clone();
+        sorted.sort_by_key(|event| -event.lag_s);
+        prop_assert_eq!(firing(&events), firing(&sorted));
+    }
+
+    #[test]
+    fn what_does_not_follow_is_told_alike_in_whatever_order_events_come(events in shuffled()) {
+        let rules = "[{name: r0, group_by: [service], resolve_after: 0s, \
+                     open_when: {absence: {after: ['host=h1'], of: ['host=h2'], within: 7s}}}]";
+        let told = |events: &[Draft]| {
+            let mut rig = patient(rules);
+            let early = events.iter().map(|event| rig.step(&Step { pause_s: 0, events: vec![event.clone()] }));
+            assert!(early.map(|brought| brought.decisions.len()).sum::<usize>() == 0);
+            let later = rig.step(&Step { pause_s: 200, events: Vec::new() });
+            by_incident(&later.decisions)
+        };
+        let mut sorted = events.clone();
+        sorted.sort_by_key(|event| -event.lag_s);
+        prop_assert_eq!(told(&events), told(&sorted));
+    }
+}
+
+/// Firing events of a few alerts over twenty seconds, in any order.
+fn shuffled() -> impl Strategy<Value = Vec<Draft>> {
+    let event = (0u8..2, 0u8..3, 0i64..20).prop_map(|(service, host, lag_s)| fires(service, host, lag_s));
+    proptest::collection::vec(event, 1..12)
+}
+
+fn fires(service: u8, host: u8, lag_s: i64) -> Draft {
+    Draft { name: Name { service, host }, firing: true, lag_s, lease_s: Some(3_600), id: None, severity: "warning" }
+}
+
+/// A shard for which nothing is late.
+fn patient(rules: &str) -> Rig {
+    let rules: Vec<RuleConfig> = serde_saphyr::from_str(rules).expect(rules);
+    let config = EngineConfig { lateness: Duration::from_secs(60), ..EngineConfig::default() };
+    Rig::new(&config, compiled(&rules, &[]), &[])
 }

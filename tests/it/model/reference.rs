@@ -3,11 +3,12 @@
 //! Knows nothing of verdicts, ids, titles or priorities, only of what becomes of alerts and incidents, and when.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use incidentd::delivery::Action;
 use incidentd::engine::EngineConfig;
 use incidentd::event::Timestamp;
-use incidentd::rules::{OnStale, RuleConfig};
+use incidentd::rules::{OnStale, RuleConfig, WindowType};
 
 use super::{Name, Sent};
 
@@ -361,11 +362,45 @@ fn condition(group: &Group, at: Timestamp, rule: &RuleConfig, need: u32) -> Opti
     if need == 1 {
         return Some(at.minus(rule.window));
     }
-    let ends = group.seen.iter().map(|(end, _)| *end).filter(|end| (at..=at.plus(rule.window)).contains(end));
+    let span = longest(rule);
+    let ends = group.seen.iter().map(|(end, _)| *end).filter(|end| (at..=at.plus(span)).contains(end));
+    let ends = ends.filter(|end| together(group, rule, at, *end));
     let full = ends.map(|end| {
-        let since = end.minus(rule.window);
-        let inside = group.seen.iter().filter(|(at, _)| (since..=end).contains(at));
-        (inside.map(|(_, item)| item).collect::<BTreeSet<_>>().len() as u32, std::cmp::Reverse(since))
+        let inside = group.seen.iter().filter(|(at, _)| (end.minus(span)..=end).contains(at));
+        let inside: Vec<_> = inside.filter(|(at, _)| together(group, rule, *at, end)).collect();
+        let since = match rule.window_type {
+            WindowType::Sliding => end.minus(span),
+            WindowType::Tumbling => Timestamp::from_micros(number(end, rule) * rule.window.as_micros() as i64),
+            WindowType::Session => inside.iter().map(|(at, _)| *at).min().unwrap_or(end),
+        };
+        (inside.iter().map(|(_, item)| item).collect::<BTreeSet<_>>().len() as u32, std::cmp::Reverse((end, since)))
     });
-    full.max().filter(|(have, _)| *have >= need).map(|(_, since)| since.0)
+    full.max().filter(|(have, _)| *have >= need).map(|(_, std::cmp::Reverse((_, since)))| since)
+}
+
+/// What no window is longer than.
+fn longest(rule: &RuleConfig) -> Duration {
+    match rule.window_type {
+        WindowType::Session => rule.window_max.unwrap_or(Duration::from_secs(86_400)),
+        WindowType::Sliding | WindowType::Tumbling => rule.window,
+    }
+}
+
+fn number(at: Timestamp, rule: &RuleConfig) -> i64 {
+    at.as_micros().div_euclid(rule.window.as_micros() as i64)
+}
+
+/// Whether nothing parts two instants: the edge of a tumbling window, or the gap that ends a session.
+fn together(group: &Group, rule: &RuleConfig, one: Timestamp, other: Timestamp) -> bool {
+    match rule.window_type {
+        WindowType::Sliding => true,
+        WindowType::Tumbling => number(one, rule) == number(other, rule),
+        WindowType::Session => {
+            let between =
+                group.seen.iter().map(|(at, _)| *at).filter(|at| (one.min(other)..=one.max(other)).contains(at));
+            let times: BTreeSet<Timestamp> = between.collect();
+            let times: Vec<Timestamp> = times.into_iter().collect();
+            times.windows(2).all(|pair| pair[1].since(pair[0]) <= rule.window)
+        }
+    }
 }

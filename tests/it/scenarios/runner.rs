@@ -4,8 +4,8 @@
 //! steps. Knows nothing of files; an unreadable scenario is an error that says where.
 //!
 //! A step gives what it sends and what must come of it. Times count from a fixed start; `occurred_at` and `ends_at` of
-//! an event may do so too (`+90s`, `-5m`). A verdict is `outcome reason`, with `have/need` where a rule waits and the
-//! incident where one is concerned. A decision is
+//! an event may do so too (`+90s`, `-5m`). A verdict is `outcome reason`, with `have/need` where a rule waits (`~` before
+//! an estimate), `until +2h` where it waits for what must follow, and the incident where one is concerned. A decision is
 //! `action #incident seq number priority 'title' alerts firing/total reason why`, and `(detail)` where something was
 //! gathered or related. A link between incidents, or to a change, is `#incident type target: reason`. Incidents are numbered in the order in which they open. A step without `decisions` must cause none.
 
@@ -17,14 +17,14 @@ use bytes::Bytes;
 use incidentd::engine::command::{Command, Done};
 use incidentd::engine::decision::{Decision, Reason, Verdict};
 use incidentd::engine::suppress::silence::{SilenceDraft, SilenceId};
-use incidentd::engine::{EngineConfig, Shard};
+use incidentd::engine::{EngineConfig, Shard, SourceLateness};
 use incidentd::event::{Batch, Limits, Reject, Timestamp, duration};
 use incidentd::formats::{Decoder, Format, Payload, SeverityMap, Shape};
 use incidentd::identity::IncidentId;
 use incidentd::normalise::{IdentifiedBy, NormaliseConfig, Normaliser, Scratch};
 use incidentd::rules::{
     ChangesConfig, Definition, HeartbeatConfig, InhibitRuleConfig, MaintenanceConfig, RuleConfig, RuleSet,
-    ServiceConfig, TopologyConfig, compile,
+    ServiceConfig, SetConfig, TopologyConfig, compile,
 };
 use serde::Deserialize;
 
@@ -53,6 +53,8 @@ pub struct Scenario {
     #[serde(default)]
     heartbeats: Vec<HeartbeatConfig>,
     #[serde(default)]
+    sets: Vec<SetConfig>,
+    #[serde(default)]
     config: Settings,
     steps: Vec<Step>,
 }
@@ -63,6 +65,8 @@ pub struct Scenario {
 struct Settings {
     resolve_timeout: Option<Span>,
     lateness: Option<Span>,
+    #[serde(default)]
+    source_lateness: BTreeMap<String, Span>,
     dedup_horizon: Option<Span>,
     max_alerts: Option<usize>,
     max_groups: Option<usize>,
@@ -111,6 +115,8 @@ struct Reload {
     maintenance: Vec<MaintenanceConfig>,
     #[serde(default)]
     heartbeats: Vec<HeartbeatConfig>,
+    #[serde(default)]
+    sets: Vec<SetConfig>,
 }
 
 /// An operator's order. Incidents go by their numbers, silences by a name of the scenario's own.
@@ -260,6 +266,8 @@ impl Run {
             (&mut config.lateness, settings.lateness),
             (&mut config.dedup_horizon, settings.dedup_horizon),
         ];
+        let by_source = settings.source_lateness.iter().map(|(source, span)| (source.clone(), span.0)).collect();
+        config.source_lateness = SourceLateness::new(by_source, BTreeMap::new());
         times.into_iter().for_each(|(time, set)| *time = set.map_or(*time, |span| span.0));
         config.max_alerts = settings.max_alerts.unwrap_or(config.max_alerts);
         config.max_groups = settings.max_groups.unwrap_or(config.max_groups);
@@ -271,6 +279,7 @@ impl Run {
             inhibit_rules: &scenario.inhibit_rules,
             maintenance: &scenario.maintenance,
             heartbeats: &scenario.heartbeats,
+            sets: &scenario.sets,
             ..Definition::of(&scenario.rules, &[SINK.to_owned()])
         })?;
         Ok(Self {
@@ -300,6 +309,7 @@ impl Run {
                 inhibit_rules: &reload.inhibit_rules,
                 maintenance: &reload.maintenance,
                 heartbeats: &reload.heartbeats,
+                sets: &reload.sets,
                 ..Definition::of(&reload.rules, &[SINK.to_owned()])
             })?;
             let done = self.shard.reload(self.rules.clone(), self.config.clone());
@@ -413,8 +423,14 @@ impl Run {
             Err(reject) => return format!("rejected {} {}", reject.code.as_str(), reject.field).trim_end().to_owned(),
         };
         let mut text = format!("{} {}", verdict.outcome.as_str(), verdict.reason.code());
-        if let Reason::Waiting { have, need } = verdict.reason {
-            text.push_str(&format!(" {have}/{need}"));
+        match verdict.reason {
+            Reason::Waiting { have, need } => text.push_str(&format!(" {have}/{need}")),
+            Reason::WaitingEstimated { have, need } => text.push_str(&format!(" ~{have}/{need}")),
+            Reason::Awaiting { until } => {
+                let (sign, apart) = if until < START { ('-', START.since(until)) } else { ('+', until.since(START)) };
+                text.push_str(&format!(" until {sign}{}", duration::format(apart)));
+            }
+            _ => {}
         }
         if let Some(id) = verdict.incident {
             text.push_str(&format!(" #{}", self.number(id)));
@@ -444,7 +460,12 @@ impl Run {
         ];
         let gathered =
             if whole.contains(reason) { Some(&**detail) } else { detail.split_once("; ").map(|part| part.1) };
-        if let Some(gathered) = gathered.filter(|_| !matches!(reason, Reason::ConditionMet { .. })) {
+        if let Some(gathered) = gathered.filter(|_| {
+            !matches!(
+                reason,
+                Reason::ConditionMet { .. } | Reason::ConditionMetEstimated { .. } | Reason::AwaitedMissing
+            )
+        }) {
             text.push_str(&format!(" ({})", self.numbered(gathered)));
         }
         text
