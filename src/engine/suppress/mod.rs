@@ -4,6 +4,7 @@
 
 pub(super) mod maintenance;
 pub mod silence;
+pub mod view;
 
 use super::correlate::Sighting;
 use super::decision::Verdict;
