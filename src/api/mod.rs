@@ -1,14 +1,18 @@
-//! The one port (`listener`), and the HTTP routes for people and dashboards: incidents, metrics, health, reload.
+//! The one port (`listener`), and the HTTP routes for people and dashboards: incidents, silences, metrics, health, reload.
 //!
-//! Stateless: everything comes in through [`ApiState`]. Handlers never wait for a shard's turn except for the alerts
-//! of one incident, and reads of the store run on threads that may block. Who may call what is the listener's matter.
+//! Stateless: everything comes in through [`ApiState`]. Handlers never wait for a shard's turn except for what only the
+//! shards know, alerts and silences; reads of the store run on threads that may block. Who may call what is the listener's
+//! matter.
 
+mod alertmanager;
 mod incidents;
 mod listener;
 mod operate;
 mod problem;
+mod silences;
 mod sinks;
 
+pub use alertmanager::{Listings, Routing, RoutingOf};
 pub use listener::{Listener, check_bind, with_fallbacks};
 pub use problem::{Problem, echo};
 pub use sinks::Sinks;
@@ -22,7 +26,9 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
 
+use crate::clock::Clock;
 use crate::engine::incident::AlertDoc;
+use crate::event::Timestamp;
 use crate::identity::IncidentId;
 use crate::metrics::Metrics;
 use crate::runtime::ReadModel;
@@ -55,6 +61,16 @@ pub struct ApiState {
     pub reload: Reload,
     /// How the sinks fare.
     pub sinks: Arc<dyn Sinks>,
+    /// The shards: what fires, what is silenced.
+    pub router: crate::runtime::Router,
+    /// Who is told what, by the configuration in force.
+    pub routing: RoutingOf,
+    /// Room for listings of alerts.
+    pub listings: Listings,
+    /// Tells the time.
+    pub clock: Clock,
+    /// When the daemon started.
+    pub started_at: Timestamp,
 }
 
 /// The routes, ready to be merged into the listener's.
@@ -63,6 +79,8 @@ pub fn routes(state: ApiState) -> Router {
         .route("/", get(operate::index))
         .route("/api/v1/incidents", get(incidents::list))
         .route("/api/v1/incidents/{id}", get(incidents::show))
+        .route("/api/v1/silences", get(silences::list))
+        .route("/api/v1/silences/{id}", get(silences::show))
         .route("/api/v1/sinks", get(sinks::list))
         .route("/api/v1/sinks/{name}/parked", get(sinks::parked))
         .route("/api/v1/sinks/{name}/retry", post(sinks::retry))
@@ -70,6 +88,7 @@ pub fn routes(state: ApiState) -> Router {
         .route("/-/healthy", get(operate::healthy))
         .route("/-/ready", get(operate::ready))
         .route("/-/reload", post(operate::reload))
+        .merge(alertmanager::routes())
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(map_response(secured))
         .with_state(state)

@@ -19,6 +19,11 @@ POST /api/v2/alerts                  alerts as Prometheus sends them to an Alert
 gRPC incidentd.v1.EventService       on this port, with reflection
 GET  /api/v1/incidents               incidents, newest first
 GET  /api/v1/incidents/{id}          one incident with its alerts and timeline
+GET  /api/v1/silences                silences, with what they have muted
+GET  /api/v1/silences/{id}           one of them
+GET  /api/v2/alerts                  what fires, as Alertmanager shows it; also /api/v2/alerts/groups
+     /api/v2/silences                silences as Alertmanager has them: GET, POST; /api/v2/silence/{id}: GET, DELETE
+GET  /api/v2/status                  for clients of Alertmanager; also /api/v2/receivers
 GET  /api/v1/sinks                   how every sink fares
 GET  /api/v1/sinks/{name}/parked     deliveries that were given up
 POST /api/v1/sinks/{name}/retry      tries them again

@@ -165,9 +165,7 @@ pub fn parse_matcher(text: &str) -> Result<Matcher, String> {
         return Err(format!("a matcher is at most {} KiB long", MATCHER_BYTES_MAX >> 10));
     }
     let mut reader = Reader { text, at: 0 };
-    let name = reader.name()?;
-    let operator = reader.operator()?;
-    let (at, value) = reader.value()?;
+    let (name, operator, at, value) = reader.parts()?;
     let field = Field::parse(&name);
     if field == Field::Label("".into()) {
         return Err("a matcher needs the name of a label or field, such as service=\"checkout\"".to_owned());
@@ -181,6 +179,34 @@ pub fn parse_matcher(text: &str) -> Result<Matcher, String> {
         }
     };
     Ok(Matcher { field, operator })
+}
+
+/// Takes a matcher apart: the name, one of `=`, `!=`, `=~`, `!~`, and the value, without their quotes. Says nothing about
+/// what they mean.
+///
+/// # Errors
+/// What is wrong, at which character, and what would be right.
+pub fn split_matcher(text: &str) -> Result<(String, &'static str, String), String> {
+    if text.len() > MATCHER_BYTES_MAX {
+        return Err(format!("a matcher is at most {} KiB long", MATCHER_BYTES_MAX >> 10));
+    }
+    let (name, operator, _, value) = Reader { text, at: 0 }.parts()?;
+    Ok((name, operator, value))
+}
+
+/// Puts a matcher together, so that [`split_matcher`] gives the same parts.
+pub fn join_matcher(name: &str, operator: &str, value: &str) -> String {
+    let plain = !name.is_empty() && !name.contains(|char: char| char.is_whitespace() || RESERVED.contains(&char));
+    if plain {
+        format!("{name}{operator}{}", quote(value))
+    } else {
+        format!("{}{operator}{}", quote(name), quote(value))
+    }
+}
+
+/// A text in double quotes, as [`Reader::quoted`] undoes them.
+fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
 fn named_value(field: &Field, name: &str, value: String) -> Result<String, String> {
@@ -200,6 +226,14 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// Name, operator, where the value begins, and the value.
+    fn parts(&mut self) -> Result<(String, &'static str, usize, String), String> {
+        let name = self.name()?;
+        let operator = self.operator()?;
+        let (at, value) = self.value()?;
+        Ok((name, operator, at, value))
+    }
+
     fn name(&mut self) -> Result<String, String> {
         self.skip_space();
         if self.rest().starts_with('{') {
@@ -339,10 +373,10 @@ impl fmt::Display for Field {
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Pattern::OneOf(literals) => write!(f, "{:?}", literals.join("|")),
+            Pattern::OneOf(literals) => f.write_str(&quote(&literals.join("|"))),
             Pattern::Regex(regex) => {
                 let text = regex.as_str();
-                write!(f, "{:?}", text.strip_prefix("^(?:").and_then(|text| text.strip_suffix(")$")).unwrap_or(text))
+                f.write_str(&quote(text.strip_prefix("^(?:").and_then(|text| text.strip_suffix(")$")).unwrap_or(text)))
             }
         }
     }
@@ -351,8 +385,8 @@ impl fmt::Display for Pattern {
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.operator {
-            Operator::Equal(value) => write!(f, "{}={value:?}", self.field),
-            Operator::NotEqual(value) => write!(f, "{}!={value:?}", self.field),
+            Operator::Equal(value) => write!(f, "{}={}", self.field, quote(value)),
+            Operator::NotEqual(value) => write!(f, "{}!={}", self.field, quote(value)),
             Operator::Matches(pattern) => write!(f, "{}=~{pattern}", self.field),
             Operator::NotMatches(pattern) => write!(f, "{}!~{pattern}", self.field),
         }
@@ -411,11 +445,25 @@ mod tests {
             (r#"severity!="info""#, r#"severity!="info""#),
             (r#"source=~"prom.*""#, r#"source=~"prom.*""#),
             (r#"a=~"b|c""#, r#"a=~"b|c""#),
+            ("a=\"\t\u{7f}\"", "a=\"\t\u{7f}\""),
         ] {
             let matcher = parse_matcher(text).expect(text).to_string();
             assert_eq!(matcher, shown);
             assert_eq!(parse_matcher(&matcher).expect("reads back").to_string(), shown);
         }
+    }
+
+    #[test]
+    fn a_matcher_that_was_taken_apart_is_put_together_again() {
+        let texts = ["a", "labels.severity", "härte grad", "a=b", "\"", "\\", "\\n", "\n", "\t", "a{b}", ""];
+        for name in texts.into_iter().filter(|name| !name.is_empty()) {
+            for (operator, value) in ["=", "!=", "=~", "!~"].into_iter().cycle().zip(texts) {
+                let joined = join_matcher(name, operator, value);
+                assert_eq!(split_matcher(&joined), Ok((name.to_owned(), operator, value.to_owned())), "{joined}");
+            }
+        }
+        assert!(split_matcher("alertname").is_err_and(|wrong| wrong.contains("must follow the name")));
+        assert_eq!(split_matcher(r#"severity="page""#).map(|(_, _, value)| value), Ok("page".to_owned()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub use default::default_rules;
 pub use heartbeat::{Heartbeat, HeartbeatConfig};
 pub use inhibition::{InhibitRuleConfig, Inhibitions};
 pub use maintenance::{MaintenanceConfig, MaintenanceWindow};
-pub use matcher::{Field, Matcher, Operator, Pattern, parse_matcher};
+pub use matcher::{Field, Matcher, Operator, Pattern, join_matcher, parse_matcher, split_matcher};
 pub use title::{TITLE_BYTES_MAX, Title, TitleContext};
 pub use topology::{ServiceConfig, Topology};
 pub use validate::{Problem, check_name};

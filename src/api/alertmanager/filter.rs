@@ -1,0 +1,176 @@
+//! What a listing asks for: matchers over the labels as they are shown, states, receivers.
+//!
+//! Matchers are read as everywhere, and mean what they mean in Alertmanager: a missing label is an empty one. Parameters
+//! that are not known are passed over, as Alertmanager does, so that clients of later versions work.
+
+use std::collections::BTreeMap;
+
+use axum::extract::Query;
+use axum::http::Uri;
+
+use super::Fault;
+use crate::rules::{Pattern, split_matcher};
+
+/// Matchers of one query; more are refused.
+const FILTERS_MAX: usize = 64;
+
+/// One matcher of a query.
+#[derive(Clone, Debug)]
+pub(super) struct LabelMatcher {
+    pub(super) name: String,
+    /// `=`, `!=`, `=~` or `!~`.
+    pub(super) operator: &'static str,
+    pub(super) value: String,
+    /// Of the last two.
+    pattern: Option<Pattern>,
+}
+
+/// A query, taken apart.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) active: bool,
+    pub(super) silenced: bool,
+    pub(super) inhibited: bool,
+    /// Muted by a maintenance window.
+    pub(super) muted: bool,
+    pub(super) matchers: Vec<LabelMatcher>,
+    receiver: Option<Pattern>,
+    /// Of silences: their authors.
+    pub(super) creators: Vec<String>,
+}
+
+impl LabelMatcher {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (name, operator, value) = split_matcher(text).map_err(|wrong| format!("bad matcher format: {wrong}"))?;
+        let pattern = if operator.ends_with('~') { Some(Pattern::parse(&value)?) } else { None };
+        Ok(Self { name, operator, value, pattern })
+    }
+
+    fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
+        let value = labels.get(&self.name).map_or("", String::as_str);
+        let positive = match &self.pattern {
+            Some(pattern) => pattern.is_match(value),
+            None => self.value == value,
+        };
+        positive != self.operator.starts_with('!')
+    }
+}
+
+impl Wanted {
+    /// Reads the query of a path.
+    pub(super) fn of(uri: &Uri) -> Result<Self, Fault> {
+        let unreadable = |_| Fault::bad("the query string cannot be read");
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(unreadable)?;
+        let mut wanted = Self {
+            active: true,
+            silenced: true,
+            inhibited: true,
+            muted: true,
+            matchers: Vec::new(),
+            receiver: None,
+            creators: Vec::new(),
+        };
+        for (name, value) in pairs {
+            match name.as_str() {
+                "active" => wanted.active = truth(&value),
+                "silenced" => wanted.silenced = truth(&value),
+                "inhibited" => wanted.inhibited = truth(&value),
+                "muted" => wanted.muted = truth(&value),
+                "filter" if wanted.matchers.len() >= FILTERS_MAX => {
+                    return Err(Fault::bad(format!("more than {FILTERS_MAX} filters")));
+                }
+                "filter" => wanted.matchers.push(LabelMatcher::parse(&value).map_err(Fault::bad)?),
+                "receiver" => {
+                    let wrong = |wrong| Fault::bad(format!("failed to parse receiver param: {wrong}"));
+                    wanted.receiver = Some(Pattern::parse(&value).map_err(wrong)?);
+                }
+                "creator" => wanted.creators.push(value),
+                _ => {}
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Whether all matchers hold.
+    pub(super) fn takes_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.matchers.iter().all(|matcher| matcher.holds(labels))
+    }
+
+    /// Whether a receiver is asked for.
+    pub(super) fn takes_receiver(&self, name: &str) -> bool {
+        self.receiver.as_ref().is_none_or(|pattern| pattern.is_match(name))
+    }
+
+    /// Whether any of an alert's receivers is asked for; without a wish, also an alert that has none.
+    pub(super) fn takes_receivers<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> bool {
+        self.receiver.is_none() || names.any(|name| self.takes_receiver(name))
+    }
+}
+
+/// What Alertmanager takes for yes; all else is no.
+fn truth(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"].contains(&text.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(query: &str) -> Result<Wanted, Fault> {
+        Wanted::of(&format!("/api/v2/alerts?{query}").parse().unwrap())
+    }
+
+    #[test]
+    fn a_missing_label_is_an_empty_one() {
+        let labels = BTreeMap::from([("alertname".to_owned(), "Down".to_owned()), ("env".to_owned(), String::new())]);
+        for (filter, holds) in [
+            (r#"alertname="Down""#, true),
+            ("alertname=Down", true),
+            (r#"alertname=~"D.*""#, true),
+            (r#"alertname=~"D""#, false),
+            (r#"alertname!~"D|U""#, true),
+            (r#"host="""#, true),
+            (r#"env="""#, true),
+            (r#"host!="""#, false),
+            (r#"host!="a""#, true),
+            (r#"host=~".*""#, true),
+            (r#"host=~".+""#, false),
+            (r#"host!~".+""#, true),
+        ] {
+            assert_eq!(LabelMatcher::parse(filter).unwrap().holds(&labels), holds, "{filter}");
+        }
+    }
+
+    #[test]
+    fn all_matchers_must_hold_and_unknown_parameters_are_passed_over() {
+        let labels = BTreeMap::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]);
+        let one = wanted("filter=a%3D1&filter=b%3D2&silenced=false&later=x").unwrap();
+        assert!(one.takes_labels(&labels) && one.active && !one.silenced);
+        assert!(!wanted("filter=a%3D1&filter=b%3D3").unwrap().takes_labels(&labels));
+        assert!(!wanted("active=no").unwrap().active && wanted("active=YES").unwrap().active);
+    }
+
+    #[test]
+    fn receivers_match_as_a_whole_and_no_wish_takes_alerts_without_one() {
+        let ops = wanted("receiver=ops%7Cteam-.%2B").unwrap();
+        assert!(ops.takes_receivers(["hook", "team-a"].into_iter()));
+        assert!(!ops.takes_receivers(["ops-2"].into_iter()) && !ops.takes_receivers(std::iter::empty()));
+        assert!(wanted("").unwrap().takes_receivers(std::iter::empty()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        for (query, said) in [
+            ("filter=alertname", "bad matcher format: at character 10"),
+            ("filter=", "bad matcher format"),
+            ("filter=a%3D~%22(%22", "the regular expression is wrong"),
+            ("receiver=(", "failed to parse receiver param: the regular expression is wrong"),
+            (&"filter=a%3Db&".repeat(65), "more than 64 filters"),
+        ] {
+            let fault = wanted(query).unwrap_err();
+            assert!(fault.message.contains(said), "{query}: {}", fault.message);
+            assert_eq!((fault.status.as_u16(), fault.code), (400, None));
+        }
+    }
+}
