@@ -10,6 +10,7 @@ mod demo;
 mod incidents;
 mod run;
 mod send;
+mod silences;
 mod sinks;
 pub mod terminal;
 
@@ -70,6 +71,7 @@ enum Command {
     },
     Send(send::SendArgs),
     Incidents(incidents::IncidentsArgs),
+    Silences(silences::SilencesArgs),
     Sinks(sinks::SinksArgs),
     /// Print a JSON Schema, for editors.
     #[command(after_help = "Example:\n  incidentd schema config > incidentd.schema.json")]
@@ -134,6 +136,7 @@ impl Cli {
             Command::Demo(args) => block_on(demo::demo(args)),
             Command::Send(args) => block_on(send::send(args)),
             Command::Incidents(args) => block_on(incidents::incidents(args)),
+            Command::Silences(args) => block_on(silences::silences(args)),
             Command::Sinks(args) => block_on(sinks::sinks(args)),
             Command::Schema { of } => schema(of),
             Command::Completions { shell } => completions(shell),
@@ -255,6 +258,14 @@ mod tests {
             "incidentd incidents list --priority p1",
             "incidentd run --listen localhost:9095",
             "incidentd incidents show",
+            "incidentd silences add --duration 1h --comment c",
+            "incidentd silences add a=b --comment c",
+            "incidentd silences add a=b --duration 1h",
+            "incidentd silences add alertname --duration 1h --comment c",
+            "incidentd silences add a=b --duration 0s --comment c",
+            "incidentd silences add a=b --until tomorrow --comment c",
+            "incidentd silences add a=b --until 2026-01-31T18:00:00Z --duration 1h --comment c",
+            "incidentd silences expire",
             "incidentd schema",
             "incidentd run --listen here",
         ] {
