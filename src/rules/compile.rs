@@ -238,7 +238,7 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     set.topology = topology;
     problems.extend(wrong);
     set.changes = definition.changes.clone();
-    let (inhibitions, wrong) = Inhibitions::compile(definition.inhibit_rules);
+    let (inhibitions, wrong) = Inhibitions::compile(definition.inhibit_rules, definition.scope);
     set.inhibitions = inhibitions;
     problems.extend(wrong);
     let (maintenance, wrong) = MaintenanceWindow::compile(definition.maintenance);

@@ -132,7 +132,7 @@ fn chosen(seen: Vec<Vec<AlertView>>, wanted: &Wanted) -> Vec<AlertView> {
     let mut views: Vec<AlertView> = seen.into_iter().flatten().collect();
     views.retain_mut(|view| {
         complete(view);
-        takes_state(view, wanted) && wanted.takes_labels(&view.labels)
+        takes_state(view, wanted) && wanted.takes(view)
     });
     views.sort_by(|one, other| one.fingerprint.cmp(&other.fingerprint));
     views
@@ -275,8 +275,22 @@ mod tests {
                 "labels": {"host": "a", "severity": "page", "source": "nagios"},
             })
         );
-        let plain = chosen(vec![vec![view("2a", &[], &[])]], &wanted("filter=severity%3Dcritical"));
-        assert_eq!(plain.len(), 1, "a filter sees what is shown");
+    }
+
+    #[test]
+    fn all_matchers_must_hold_for_what_is_shown() {
+        let found = |query: &str| chosen(vec![vec![view("2a", &[("host", "a")], &[])]], &wanted(query)).len();
+        for (query, count) in [
+            ("filter=severity%3Dcritical", 1),
+            ("filter=source%3D~%22nag.*%22&filter=host%3Da", 1),
+            ("filter=source%3D~%22nag.*%22&filter=host%3Db", 0),
+            ("filter=service%3D%22%22", 1),
+            ("filter=host%3D%22%22", 0),
+            ("filter=service!%3Da", 1),
+            ("filter=service%3D~.%2B", 0),
+        ] {
+            assert_eq!(found(query), count, "{query}");
+        }
     }
 
     #[test]

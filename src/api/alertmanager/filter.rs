@@ -1,29 +1,17 @@
 //! What a listing asks for: matchers over the labels as they are shown, states, receivers.
 //!
-//! Matchers are read as everywhere, and mean what they mean in Alertmanager: a missing label is an empty one. Parameters
-//! that are not known are passed over, as Alertmanager does, so that clients of later versions work.
-
-use std::collections::BTreeMap;
+//! Matchers mean what they mean in Alertmanager, and to silences: a missing label is an empty one. Parameters that are not known are passed over, as Alertmanager does, so that clients of later versions work.
 
 use axum::extract::Query;
 use axum::http::Uri;
 
 use super::Fault;
-use crate::rules::{Pattern, split_matcher};
+use crate::engine::suppress::view::AlertView;
+use crate::event::{Kind, Severity, Status};
+use crate::rules::{LabelMatcher, Pattern, Subject};
 
 /// Matchers of one query; more are refused.
 const FILTERS_MAX: usize = 64;
-
-/// One matcher of a query.
-#[derive(Clone, Debug)]
-pub(super) struct LabelMatcher {
-    pub(super) name: String,
-    /// `=`, `!=`, `=~` or `!~`.
-    pub(super) operator: &'static str,
-    pub(super) value: String,
-    /// Of the last two.
-    pattern: Option<Pattern>,
-}
 
 /// A query, taken apart.
 #[derive(Clone, Debug)]
@@ -33,26 +21,35 @@ pub(super) struct Wanted {
     pub(super) inhibited: bool,
     /// Muted by a maintenance window.
     pub(super) muted: bool,
-    pub(super) matchers: Vec<LabelMatcher>,
+    matchers: Vec<LabelMatcher>,
+    /// The matchers as they were written.
+    pub(super) texts: Vec<String>,
     receiver: Option<Pattern>,
     /// Of silences: their authors.
     pub(super) creators: Vec<String>,
 }
 
-impl LabelMatcher {
-    fn parse(text: &str) -> Result<Self, String> {
-        let (name, operator, value) = split_matcher(text).map_err(|wrong| format!("bad matcher format: {wrong}"))?;
-        let pattern = if operator.ends_with('~') { Some(Pattern::parse(&value)?) } else { None };
-        Ok(Self { name, operator, value, pattern })
-    }
+/// What matchers see of an alert: what is shown of it, and its fields under the names that are no labels.
+struct Shown<'a>(&'a AlertView);
 
-    fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
-        let value = labels.get(&self.name).map_or("", String::as_str);
-        let positive = match &self.pattern {
-            Some(pattern) => pattern.is_match(value),
-            None => self.value == value,
-        };
-        positive != self.operator.starts_with('!')
+impl Subject for Shown<'_> {
+    fn label(&self, name: &str) -> Option<&str> {
+        self.0.labels.get(name).map(String::as_str)
+    }
+    fn source(&self) -> &str {
+        &self.0.source
+    }
+    fn summary(&self) -> &str {
+        &self.0.summary
+    }
+    fn severity(&self) -> Severity {
+        self.0.severity
+    }
+    fn status(&self) -> Status {
+        Status::Firing
+    }
+    fn kind(&self) -> Kind {
+        Kind::Alert
     }
 }
 
@@ -67,6 +64,7 @@ impl Wanted {
             inhibited: true,
             muted: true,
             matchers: Vec::new(),
+            texts: Vec::new(),
             receiver: None,
             creators: Vec::new(),
         };
@@ -79,7 +77,11 @@ impl Wanted {
                 "filter" if wanted.matchers.len() >= FILTERS_MAX => {
                     return Err(Fault::bad(format!("more than {FILTERS_MAX} filters")));
                 }
-                "filter" => wanted.matchers.push(LabelMatcher::parse(&value).map_err(Fault::bad)?),
+                "filter" => {
+                    let wrong = |wrong| Fault::bad(format!("bad matcher format: {wrong}"));
+                    wanted.matchers.push(LabelMatcher::parse(&value).map_err(wrong)?);
+                    wanted.texts.push(value);
+                }
                 "receiver" => {
                     let wrong = |wrong| Fault::bad(format!("failed to parse receiver param: {wrong}"));
                     wanted.receiver = Some(Pattern::parse(&value).map_err(wrong)?);
@@ -92,8 +94,8 @@ impl Wanted {
     }
 
     /// Whether all matchers hold.
-    pub(super) fn takes_labels(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.matchers.iter().all(|matcher| matcher.holds(labels))
+    pub(super) fn takes(&self, view: &AlertView) -> bool {
+        self.matchers.iter().all(|matcher| matcher.matches(&Shown(view)))
     }
 
     /// Whether a receiver is asked for.
@@ -122,32 +124,9 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_label_is_an_empty_one() {
-        let labels = BTreeMap::from([("alertname".to_owned(), "Down".to_owned()), ("env".to_owned(), String::new())]);
-        for (filter, holds) in [
-            (r#"alertname="Down""#, true),
-            ("alertname=Down", true),
-            (r#"alertname=~"D.*""#, true),
-            (r#"alertname=~"D""#, false),
-            (r#"alertname!~"D|U""#, true),
-            (r#"host="""#, true),
-            (r#"env="""#, true),
-            (r#"host!="""#, false),
-            (r#"host!="a""#, true),
-            (r#"host=~".*""#, true),
-            (r#"host=~".+""#, false),
-            (r#"host!~".+""#, true),
-        ] {
-            assert_eq!(LabelMatcher::parse(filter).unwrap().holds(&labels), holds, "{filter}");
-        }
-    }
-
-    #[test]
-    fn all_matchers_must_hold_and_unknown_parameters_are_passed_over() {
-        let labels = BTreeMap::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]);
-        let one = wanted("filter=a%3D1&filter=b%3D2&silenced=false&later=x").unwrap();
-        assert!(one.takes_labels(&labels) && one.active && !one.silenced);
-        assert!(!wanted("filter=a%3D1&filter=b%3D3").unwrap().takes_labels(&labels));
+    fn parameters_that_are_not_known_are_passed_over() {
+        let one = wanted("filter=a%3D1&silenced=false&later=x").unwrap();
+        assert_eq!((one.active, one.silenced, one.texts), (true, false, vec!["a=1".to_owned()]));
         assert!(!wanted("active=no").unwrap().active && wanted("active=YES").unwrap().active);
     }
 

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::filter::{LabelMatcher, Wanted};
+use super::filter::Wanted;
 use super::{ApiState, Fault, Millis, code};
 use crate::api::echo;
 use crate::engine::command::{Command, Done, Refusal};
@@ -82,16 +82,12 @@ struct Matcher {
 pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Response, Fault> {
     let wanted = Wanted::of(&uri)?;
     let mut silences = merged(&state).await.map_err(|refused| Fault::refused(&refused))?;
+    let parts = |texts: &[String]| texts.iter().filter_map(|text| split_matcher(text).ok()).collect::<Vec<_>>();
+    let filters = parts(&wanted.texts);
     silences.retain(|silence| {
-        let parts: Vec<_> = silence.matchers.iter().filter_map(|text| split_matcher(text).ok()).collect();
-        let has = |filter: &LabelMatcher| {
-            let same = |(name, operator, value): &(String, &str, String)| {
-                *name == filter.name && *operator == filter.operator && *value == filter.value
-            };
-            parts.iter().any(same)
-        };
+        let matchers = parts(&silence.matchers);
         let created = wanted.creators.is_empty() || wanted.creators.contains(&silence.created_by);
-        created && wanted.matchers.iter().all(has)
+        created && filters.iter().all(|filter| matchers.contains(filter))
     });
     silences.sort_by_key(order);
     let shown = silences.iter().map(gettable).collect::<Result<Vec<_>, Fault>>()?;
