@@ -85,6 +85,8 @@ pub mod domain {
     pub const CONTENT: u8 = 7;
     /// A rule's definition.
     pub const RULE: u8 = 8;
+    /// A silence.
+    pub const SILENCE: u8 = 20;
 }
 
 /// Alertmanager's fingerprint: FNV-1a (64 bit) over the sorted labels, each name and value followed by `0xff`.

@@ -72,6 +72,9 @@ impl Reads for Shelf {
         let shelf = self.0.lock().unwrap();
         Ok(shelf.iter().find(|doc| doc.id == id).map(|doc| serde_json::to_string(doc).unwrap()))
     }
+    fn silences(&self) -> Result<Vec<(String, u16, String)>, StoreError> {
+        Ok(Vec::new())
+    }
     fn timeline(&self, incident: IncidentId, _: usize) -> Result<Vec<TimelineEntry>, StoreError> {
         let at = Timestamp::from_micros(1_800_000_000_000_000);
         let (by, reason) = ("rule:service-degraded".to_owned(), "condition_met".to_owned());

@@ -20,6 +20,10 @@ pub(super) struct Sighting<'a> {
     pub(super) slot: u32,
     /// It says something new of a known alert.
     pub(super) changed: bool,
+    /// By it the alert begins to fire.
+    pub(super) begins: bool,
+    /// It was withheld before, and is not late for that.
+    pub(super) again: bool,
 }
 
 impl Sighting<'_> {
@@ -29,9 +33,9 @@ impl Sighting<'_> {
 }
 
 /// What the matchers of a rule see of an alert: its last word, not what a late event said.
-struct AlertSubject<'a> {
-    alert: &'a Alert,
-    names: &'a Interner,
+pub(super) struct AlertSubject<'a> {
+    pub(super) alert: &'a Alert,
+    pub(super) names: &'a Interner,
 }
 
 impl Subject for AlertSubject<'_> {
@@ -208,6 +212,7 @@ impl Shard {
         self.schedule_alert(slot);
         if membership.firing {
             self.groups.slots[group].firing -= 1;
+            self.member_hushed(slot, group);
         }
         self.drop_member(group, membership.place);
     }
@@ -237,6 +242,7 @@ impl Shard {
         };
         if !was_firing {
             self.groups.slots[group].firing += 1;
+            self.member_joined(group);
             self.mark_alert(slot, Dirty::Whole);
         }
         was_firing
@@ -269,7 +275,7 @@ impl Shard {
             return verdict(Outcome::Stale, Reason::OlderThanKnown);
         }
         let need = need(&rule);
-        if need > 1 && sighting.at().plus(self.config.lateness) < newest {
+        if need > 1 && !sighting.again && sighting.at().plus(self.config.lateness) < newest {
             return verdict(Outcome::Stale, Reason::Late);
         }
         let progress = self.count(sighting, group, &rule);
@@ -292,7 +298,9 @@ impl Shard {
         }
         let state = &mut self.groups.slots[group];
         let progress = state.span.insert(entry, rule.window);
-        let pruned = state.span.prune(state.newest_event_at.minus(rule.window).minus(self.config.lateness));
+        // What was withheld may meet with more of it that is older still.
+        let oldest = state.newest_event_at.minus(rule.window).minus(self.config.lateness);
+        let pruned = !sighting.again && state.span.prune(oldest);
         if progress.kept || pruned {
             self.mark_group(group, Dirty::Whole);
         }
@@ -356,6 +364,7 @@ impl Shard {
         self.mark_alert(slot, Dirty::Whole);
         let state = &mut self.groups.slots[group];
         state.firing -= 1;
+        self.member_hushed(slot, group);
         self.mark_group(group, Dirty::Whole);
         if self.groups.slots[group].phase == Phase::Live {
             self.live_member_cleared(now, group);

@@ -14,6 +14,7 @@ use super::incident::{IncidentLink, IncidentStatus};
 use super::memory::interner::{Interner, Symbol};
 use super::memory::slab::Slab;
 use super::relate::Relations;
+use super::suppress::Hush;
 use super::window::Span;
 use crate::event::{Severity, Timestamp};
 use crate::identity::IncidentId;
@@ -89,6 +90,7 @@ pub(super) struct Incident {
     pub(super) links: Vec<IncidentLink>,
     pub(super) policy: Policy,
     pub(super) relations: Relations,
+    pub(super) hush: Hush,
 }
 
 /// How a rule's condition came to hold.

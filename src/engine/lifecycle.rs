@@ -16,6 +16,7 @@ use super::incident::{IncidentLink, IncidentStatus};
 use super::memory::timers::Owner;
 use super::relate::Relations;
 use super::shard::Shard;
+use super::suppress::Hush;
 use crate::delivery::Action;
 use crate::event::{Severity, Timestamp};
 use crate::identity::{IncidentId, domain};
@@ -139,7 +140,8 @@ impl Shard {
             reasons: Vec::new(),
             links: self.links(slot),
             policy: policy(rule),
-            relations: Relations { parent: storm },
+            relations: Relations { parent: storm, told: false },
+            hush: Hush::default(),
         }
     }
 
@@ -326,7 +328,10 @@ impl Shard {
     }
 
     /// The opening was held back long enough.
-    fn wait_over(&mut self, now: Timestamp, group: u32) {
+    pub(super) fn wait_over(&mut self, now: Timestamp, group: u32) {
+        if self.park(group) {
+            return;
+        }
         let state = &mut self.groups.slots[group];
         let opening = state.opening.take();
         state.phase = Phase::Gathering;
@@ -457,7 +462,7 @@ impl Shard {
     }
 
     /// Moves the incident by the table, takes the next sequence number and tells at once; what was gathered goes along.
-    fn emit(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, mut detail: String) {
+    pub(super) fn emit(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, mut detail: String) {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         let news = std::mem::take(&mut incident.gathered).news();
         if !news.is_empty() {
@@ -478,13 +483,18 @@ impl Shard {
         self.schedule_group(group);
     }
 
-    fn push_decision(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, detail: String) {
+    fn push_decision(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, mut detail: String) {
+        let Some(incident) = self.groups.slots[group].incident.as_deref() else { return };
+        // Who is told is decided here and nowhere else. A resolve always passes, where its incident was told of.
+        let (part, notify) = (incident.relations.parent.is_some(), incident.policy.notify.clone());
+        let muted = !part && !notify.is_empty() && self.keeps_back(group, action);
+        if muted {
+            detail.push_str("; nobody is told: all that fires is muted");
+        }
+        let notify = if part || muted { Arc::default() } else { notify };
+        let told_as = if notify.is_empty() { action } else { self.told_as(group, action) };
         let state = &self.groups.slots[group];
         let Some(incident) = state.incident.as_deref() else { return };
-        // Who is told is decided here and nowhere else. A resolve always passes.
-        let muted = incident.relations.parent.is_some()
-            || (!matches!(action, Action::Resolved | Action::Closed) && self.is_group_muted(group));
-        let notify = if muted { Arc::default() } else { incident.policy.notify.clone() };
         let sequence = incident.sequence;
         let incident = Arc::new(self.doc(state, incident));
         let alerts = match action {
@@ -492,7 +502,7 @@ impl Shard {
             _ => Vec::new(),
         };
         self.mark_group(group, Dirty::Whole);
-        self.decisions.push(Decision { action, reason, sequence, at: now, detail, incident, alerts, notify });
+        self.decisions.push(Decision { action, told_as, reason, sequence, at: now, detail, incident, alerts, notify });
     }
 }
 

@@ -23,7 +23,8 @@ use super::memory::timers::{Owner, Timers};
 use super::relate::changes::Changes as RecentChanges;
 use super::relate::storm::Storms;
 use super::relate::union::Unions;
-use super::suppress::Suppression;
+use super::suppress::silence::SilenceChange;
+use super::suppress::{Mark, Suppression};
 use crate::event::{Batch, Event, Kind, Position, Status, Timestamp};
 use crate::identity::{Hasher, IncidentId};
 use crate::rules::RuleSet;
@@ -41,6 +42,8 @@ pub struct Changes {
     pub decisions: Vec<Decision>,
     /// Numbers of live incidents that moved.
     pub counts: Vec<IncidentCounts>,
+    /// Silences that changed, and those that are forgotten.
+    pub silences: Vec<SilenceChange>,
     /// Kafka positions that moved.
     pub positions: Vec<Position>,
 }
@@ -76,6 +79,10 @@ pub struct Stats {
     pub stale: u64,
     /// Groups.
     pub groups: u64,
+    /// Silences: pending, active, expired.
+    pub silences: [u64; 3],
+    /// Muted alerts: by silences, by inhibition, by maintenance windows.
+    pub suppressed: [u64; 3],
     /// Bytes, by estimate.
     pub bytes: u64,
     /// Producer ids forgotten early since the last call.
@@ -245,8 +252,11 @@ impl Shard {
         let [resolved, firing, stale] = self.alerts.by_state;
         let bytes =
             self.names.bytes() + self.alerts.bytes() + self.groups.bytes() + self.seen.bytes() + self.timers.bytes();
+        let bytes = (bytes + self.suppression.bytes()) as u64;
         let dedup_overflow = self.seen.take_overflow();
-        Stats { firing, resolved, stale, groups: self.groups.slots.len() as u64, bytes: bytes as u64, dedup_overflow }
+        let (silences, suppressed) = (self.suppression.silences_by_state(), self.suppression.alerts_by_reason());
+        let groups = self.groups.slots.len() as u64;
+        Stats { firing, resolved, stale, groups, silences, suppressed, bytes, dedup_overflow }
     }
 
     /// The next offset of a partition that this shard has not applied.
@@ -290,7 +300,7 @@ impl Shard {
         match (known, event.status) {
             (None, Status::Firing) => {
                 let slot = self.remember(now, batch, event);
-                self.consider(&Sighting { now, event, slot, changed: false }, true)
+                self.consider(&Sighting { now, event, slot, changed: false, begins: true, again: false }, true)
             }
             (None, Status::Resolved) => {
                 self.remember(now, batch, event);
@@ -321,6 +331,7 @@ impl Shard {
             epoch: 0,
             state: if firing { AlertState::Firing } else { AlertState::Resolved },
             severity: event.severity,
+            mark: Mark::default(),
             dirty: Dirty::Clean,
         };
         let slot = self.alerts.insert(alert);
@@ -372,7 +383,7 @@ impl Shard {
             self.restate(batch, event, slot);
         }
         self.mark_alert(slot, Dirty::Counters);
-        let sighting = Sighting { now, event, slot, changed };
+        let sighting = Sighting { now, event, slot, changed, begins: returns, again: false };
         let verdict = self.consider(&sighting, returns || changed);
         match verdict.outcome {
             Outcome::Duplicate if changed => {
@@ -432,6 +443,7 @@ impl Shard {
     fn alert_due(&mut self, now: Timestamp, slot: u32) {
         let alert = &self.alerts.slots[slot];
         match alert.state {
+            AlertState::Firing if alert.mark.held_until < alert.until => self.hold_over(now, slot),
             AlertState::Firing => self.clear(now, slot, AlertState::Stale),
             state if alert.memberships.iter().any(|membership| self.is_needed(membership)) => {
                 self.clear(now, slot, state)
@@ -463,9 +475,11 @@ impl Shard {
                 self.member_cleared(now, slot, group);
             }
         }
+        self.suppression_cleared(now, slot);
     }
 
     fn forget(&mut self, slot: u32) {
+        self.suppression_forgotten(slot);
         while let Some(membership) = self.alerts.slots[slot].memberships.pop() {
             self.drop_member(membership.group, membership.place);
         }
@@ -475,12 +489,12 @@ impl Shard {
         }
     }
 
-    /// The lease's end, or the time to forget the alert. None while an incident holds on to it: one that stays open for
+    /// The lease's end, that of a hold before it, or the time to forget the alert. None while an incident holds on to it: one that stays open for
     /// stale alerts, or one whose list it is in, up to a bound.
     fn alert_deadline(&self, slot: u32) -> Option<Timestamp> {
         let alert = &self.alerts.slots[slot];
         if alert.state == AlertState::Firing {
-            return Some(alert.until);
+            return Some(alert.until.min(alert.mark.held_until));
         }
         let mut held = false;
         for membership in &alert.memberships {

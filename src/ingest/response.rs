@@ -128,17 +128,21 @@ fn outcome_and_reason(fate: Fate<'_>) -> (Outcome, Reason) {
     }
 }
 
-/// The incident, and the rule or an empty name.
-fn concerned(fate: Fate<'_>) -> (Option<IncidentId>, &str) {
+/// The incident, the rule and what mutes it, the last two perhaps empty.
+fn concerned(fate: Fate<'_>) -> (Option<IncidentId>, &str, &str) {
     match fate {
-        Fate::Decided(verdict) => (verdict.incident, verdict.rule.as_deref().unwrap_or_default()),
-        Fate::Rejected(_) => (None, ""),
+        Fate::Decided(verdict) => (
+            verdict.incident,
+            verdict.rule.as_deref().unwrap_or_default(),
+            verdict.muted_by.as_deref().unwrap_or_default(),
+        ),
+        Fate::Rejected(_) => (None, "", ""),
     }
 }
 
 fn write_verdict(out: &mut Vec<u8>, fate: Fate<'_>) {
     let (outcome, reason) = outcome_and_reason(fate);
-    let (incident, rule) = concerned(fate);
+    let (incident, rule, muted_by) = concerned(fate);
     let name = incident.map(IncidentId::name);
     let incident = name.as_ref().map_or(&[][..], |name| &name[..]);
     let (code, place, message) = explanation(fate);
@@ -147,7 +151,8 @@ fn write_verdict(out: &mut Vec<u8>, fate: Fate<'_>) {
     varint(out, outcome as u64 + 1);
     let reason = reason.code().as_bytes();
     let (rule, code, place, message) = (rule.as_bytes(), code.as_bytes(), place.as_bytes(), message.as_bytes());
-    for (number, text) in [(2, reason), (3, incident), (4, rule), (5, code), (6, place), (7, message)] {
+    let muted_by = muted_by.as_bytes();
+    for (number, text) in [(2, reason), (3, incident), (4, rule), (5, code), (6, place), (7, message), (8, muted_by)] {
         if !text.is_empty() {
             field(out, number, text);
         }
@@ -172,7 +177,7 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
 /// All of a result but its index, with the closing brace.
 fn write_result(out: &mut String, fate: Fate<'_>) {
     let (outcome, reason) = outcome_and_reason(fate);
-    let (incident, rule) = concerned(fate);
+    let (incident, rule, muted_by) = concerned(fate);
     let incident = incident.map(|id| id.to_string()).unwrap_or_default();
     let (code, place, message) = explanation(fate);
     push(out, format_args!(r#","verdict":"{}","reason":"{}""#, outcome.as_str(), reason.code()));
@@ -180,6 +185,7 @@ fn write_result(out: &mut String, fate: Fate<'_>) {
     for (name, text, always) in [
         ("incident", &*incident, false),
         ("rule", rule, false),
+        ("muted_by", muted_by, false),
         ("code", code, rejected),
         ("field", place, rejected),
         ("message", &*message, rejected),

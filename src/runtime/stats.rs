@@ -40,6 +40,13 @@ impl StatsBoard {
             sum.groups += slot.groups;
             sum.bytes += slot.bytes;
             sum.dedup_overflow += slot.dedup_overflow;
+            for (sum, alerts) in sum.suppressed.iter_mut().zip(slot.suppressed) {
+                *sum += alerts;
+            }
+            // Every shard has every silence.
+            for (sum, silences) in sum.silences.iter_mut().zip(slot.silences) {
+                *sum = silences.max(*sum);
+            }
         }
         sum
     }
@@ -50,6 +57,8 @@ impl StatsBoard {
         metrics.set_alerts("firing", sum.firing as f64);
         metrics.set_alerts("resolved", sum.resolved as f64);
         metrics.set_alerts("stale", sum.stale as f64);
+        metrics.set_silences(sum.silences);
+        metrics.set_suppressed(sum.suppressed);
         metrics.state_bytes.set(sum.bytes as f64);
         metrics.dedup_overflow.absolute(sum.dedup_overflow);
     }

@@ -30,7 +30,7 @@ use records::{
 };
 
 /// Version of the format; entries of another one are refused.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 /// What the counters of an alert or a group take, about; most changes are nothing more.
 const COUNTERS_BYTES: usize = 48;
 /// Objects in one slice of a snapshot: about 0.3 MB, 1 ms.
@@ -109,7 +109,8 @@ impl Shard {
         self.touched_groups = touched;
         let journal = if writer.bytes.len() > 1 { writer.bytes } else { Vec::new() };
         let decisions = std::mem::take(&mut self.decisions);
-        Changes { journal, decisions, counts, positions: std::mem::take(&mut self.moved_positions) }
+        let silences = self.suppression.take_silences();
+        Changes { journal, decisions, counts, silences, positions: std::mem::take(&mut self.moved_positions) }
     }
 
     /// The next slice of a snapshot; begins a new one where none is under way.
@@ -270,6 +271,7 @@ impl Shard {
         let report = self.rebind();
         self.timers.clear();
         (self.heartbeats_at, self.suppression_at) = (Timestamp::MAX, Timestamp::MAX);
+        self.finish_restore_suppression();
         self.schedule_heartbeats();
         self.schedule_suppression();
         for slot in alerts.iter().copied().filter(|slot| self.alerts.slots.get(*slot).is_some()).collect::<Vec<_>>() {
@@ -291,6 +293,7 @@ impl Shard {
         self.rules = rules;
         self.config = config;
         let report = self.rebind();
+        self.review_suppression();
         if self.config.retention() < retention {
             let alerts: Vec<u32> = self.alerts.slots.slots().map(|(slot, _)| slot).collect();
             alerts.into_iter().for_each(|slot| self.schedule_alert(slot));

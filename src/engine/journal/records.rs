@@ -12,6 +12,7 @@ use crate::engine::group::{Gathered, Group, Incident, Opening, Phase, Policy, RE
 use crate::engine::incident::{IncidentLink, IncidentStatus};
 use crate::engine::memory::interner::{Interner, Symbol};
 use crate::engine::relate::Relations;
+use crate::engine::suppress::{Hush, Mark};
 use crate::engine::window::{Entry, Span};
 use crate::event::{Severity, Status, Timestamp};
 use crate::identity::{Fingerprint, IncidentId};
@@ -71,15 +72,16 @@ pub(super) fn write_counters(writer: &mut Writer, alert: &Alert) {
     writer.time(alert.last_seen);
     writer.time(alert.until);
     writer.number(alert.count);
+    alert.mark.write(writer);
 }
 
 pub(super) fn read_alert_counters(reader: &mut Reader<'_>, alert: Option<&mut Alert>) -> Result<(), Fault> {
     let register = read_register(reader)?;
     let (first_seen, last_seen, until) = (reader.time()?, reader.time()?, reader.time()?);
-    let count = reader.tally()?;
+    let (count, mark) = (reader.tally()?, Mark::read(reader)?);
     // The alert may be gone already where a later slice of the snapshot was read first.
     if let Some(alert) = alert {
-        (alert.register, alert.count) = (register, count);
+        (alert.register, alert.count, alert.mark) = (register, count, mark);
         (alert.first_seen, alert.last_seen, alert.until) = (first_seen, last_seen, until);
     }
     Ok(())
@@ -151,6 +153,7 @@ pub(super) fn read_alert(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
         epoch: 0,
         state: state.ok_or_else(|| reader.fault("unknown alert state"))?,
         severity: Severity::from_byte(severity).ok_or_else(|| reader.fault("unknown severity"))?,
+        mark: Mark::default(),
         dirty: Dirty::Clean,
     };
     read_alert_counters(reader, Some(&mut alert))?;
@@ -343,6 +346,7 @@ pub(super) fn write_incident(writer: &mut Writer, incident: &Incident) {
     writer.number(policy.notify.len() as u64);
     policy.notify.iter().for_each(|sink| writer.text(sink));
     incident.relations.write(writer);
+    incident.hush.write(writer);
 }
 
 pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> {
@@ -369,6 +373,7 @@ pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> 
     let links = (0..links).map(|_| read_link(reader)).collect::<Result<_, Fault>>()?;
     let policy = read_policy(reader)?;
     let relations = Relations::read(reader)?;
+    let hush = Hush::read(reader)?;
     Ok(Incident {
         id,
         status,
@@ -392,6 +397,7 @@ pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> 
         links,
         policy,
         relations,
+        hush,
     })
 }
 

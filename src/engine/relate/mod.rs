@@ -19,16 +19,20 @@ use crate::identity::IncidentId;
 pub(super) struct Relations {
     /// The incident that this one is a part of, as in a storm. Sinks are told of that one instead.
     pub(super) parent: Option<IncidentId>,
+    /// Whether any sink was told of it.
+    pub(super) told: bool,
 }
 
 impl Relations {
     pub(super) fn write(&self, writer: &mut Writer) {
-        writer.byte(u8::from(self.parent.is_some()));
+        writer.byte(u8::from(self.parent.is_some()) | u8::from(self.told) << 1);
         self.parent.into_iter().for_each(|parent| writer.fixed(parent.0));
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
-        Ok(Self { parent: if reader.flag()? { Some(IncidentId(reader.fixed()?)) } else { None } })
+        let flags = reader.byte()?;
+        let parent = if flags & 1 != 0 { Some(IncidentId(reader.fixed()?)) } else { None };
+        Ok(Self { parent, told: flags & 2 != 0 })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::engine::group::RETIRED;
 use crate::engine::memory::interner::Symbol;
 use crate::engine::shard::Shard;
 use crate::event::{Severity, Timestamp};
-use crate::identity::{IncidentId, alertmanager_fingerprint};
+use crate::identity::IncidentId;
 
 /// The link relation that Alertmanager's `generatorURL` becomes.
 const GENERATOR: &str = "generator";
@@ -50,7 +50,7 @@ pub struct AlertView {
     pub ends_at: Timestamp,
     /// Whether it is muted.
     pub state: AlertViewState,
-    /// Ids of the silences that mute it.
+    /// Ids of the silences that mute it, at most 16.
     pub silenced_by: Vec<String>,
     /// Fingerprints of the alerts that inhibit it, at most [`INHIBITED_BY_MAX`].
     pub inhibited_by: Vec<String>,
@@ -74,8 +74,14 @@ impl Shard {
         firing.map(|(slot, alert)| self.alert_view(slot, alert)).collect()
     }
 
-    fn alert_view(&self, _slot: u32, alert: &Alert) -> AlertView {
+    fn alert_view(&self, slot: u32, alert: &Alert) -> AlertView {
         let text = |symbol: Option<Symbol>| symbol.map_or(String::new(), |symbol| self.names.text(symbol).to_owned());
+        let causes = self.suppression.causes.get(&slot);
+        let silences = causes.into_iter().flat_map(|causes| &causes.silences);
+        let silences = silences.filter_map(|silence| self.suppression.silences.get(*silence));
+        let silenced_by = silences.map(|silence| silence.name.to_string()).collect();
+        let inhibitors = self.suppression.inhibitors.inhibitors(slot, INHIBITED_BY_MAX);
+        let window = causes.and_then(|causes| self.window_name(causes.window?));
         let generator = alert.texts.links.iter().find(|(rel, _)| self.names.text(*rel) == GENERATOR);
         AlertView {
             labels: self.pairs(&alert.texts.labels),
@@ -83,32 +89,27 @@ impl Shard {
             severity: alert.severity,
             source: text(alert.texts.source),
             summary: text(alert.texts.summary),
-            fingerprint: self.alertmanager_fingerprint(alert),
+            fingerprint: self.fingerprint_text(slot),
             starts_at: alert.first_seen,
             updated_at: alert.last_seen,
             ends_at: alert.until,
-            state: AlertViewState::Active,
-            silenced_by: Vec::new(),
-            inhibited_by: Vec::new(),
-            muted_by: Vec::new(),
+            state: if alert.mark.muted { AlertViewState::Suppressed } else { AlertViewState::Active },
+            silenced_by,
+            inhibited_by: inhibitors.into_iter().map(|slot| self.fingerprint_text(slot)).collect(),
+            muted_by: window.into_iter().map(|name| name.to_string()).collect(),
             incidents: self.incidents_of(alert),
             rules: self.rules_of(alert),
             generator_url: text(generator.map(|(_, href)| *href)),
         }
     }
 
+    fn fingerprint_text(&self, slot: u32) -> String {
+        format!("{:016x}", self.fingerprint_of(&self.alerts.slots[slot]))
+    }
+
     fn pairs(&self, pairs: &[(Symbol, Symbol)]) -> BTreeMap<String, String> {
         let text = |symbol: &Symbol| self.names.text(*symbol).to_owned();
         pairs.iter().map(|(name, value)| (text(name), text(value))).collect()
-    }
-
-    /// As Alertmanager names the alert.
-    pub(super) fn alertmanager_fingerprint(&self, alert: &Alert) -> String {
-        let text = |symbol: &Symbol| self.names.text(*symbol);
-        let mut labels: Vec<(&str, &str)> =
-            alert.texts.labels.iter().map(|(name, value)| (text(name), text(value))).collect();
-        labels.sort_unstable();
-        format!("{:016x}", alertmanager_fingerprint(labels.into_iter()))
     }
 
     fn incidents_of(&self, alert: &Alert) -> Vec<IncidentId> {

@@ -5,9 +5,9 @@
 //!
 //! A step gives what it sends and what must come of it. Times count from a fixed start; `occurred_at` and `ends_at` of
 //! an event may do so too (`+90s`, `-5m`). A verdict is `outcome reason`, with `have/need` where a rule waits and the
-//! incident where one is concerned. A decision is
+//! incident where one is concerned, and `by name` where something mutes the alert. A decision is
 //! `action #incident seq number priority 'title' alerts firing/total reason why`, and `(detail)` where something was
-//! gathered. Incidents are numbered in the order in which they open. A step without `decisions` must cause none.
+//! gathered; `action as opened` where sinks are told of an opening instead. Incidents are numbered as they open. A step without `decisions` must cause none.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use incidentd::engine::command::{Command, Done};
 use incidentd::engine::decision::{Decision, Reason, Verdict};
-use incidentd::engine::suppress::silence::{SilenceDraft, SilenceId};
+use incidentd::engine::suppress::silence::{SilenceDoc, SilenceDraft, SilenceId};
 use incidentd::engine::{EngineConfig, Shard};
 use incidentd::event::{Batch, Limits, Reject, Timestamp, duration};
 use incidentd::formats::{Decoder, Format, Payload, SeverityMap, Shape};
@@ -83,6 +83,9 @@ struct Step {
     events: Vec<serde_json::Map<String, serde_json::Value>>,
     /// Not looked at where there is none.
     verdicts: Option<Vec<String>>,
+    /// By name, `state`, the alerts it mutes, and the alerts and events it has muted. Only those named are looked at.
+    #[serde(default)]
+    silences: BTreeMap<String, String>,
     #[serde(default)]
     decisions: Vec<String>,
 }
@@ -160,6 +163,7 @@ struct Happened {
     answers: Vec<String>,
     verdicts: Vec<String>,
     decisions: Vec<String>,
+    silences: BTreeMap<String, String>,
 }
 
 /// Reads the scenarios of a file: one in each YAML document.
@@ -180,18 +184,21 @@ impl Scenario {
         for (number, (step, happened)) in self.steps.iter().zip(&outcome.steps).enumerate() {
             let verdicts = step.verdicts.as_ref().is_none_or(|expected| *expected == happened.verdicts);
             let answers = step.answers.as_ref().is_none_or(|expected| *expected == happened.answers);
-            if !verdicts || !answers || step.decisions != happened.decisions {
-                let Happened { answers, verdicts, decisions } = happened;
+            let silences = step.silences.iter().all(|(name, expected)| happened.silences.get(name) == Some(expected));
+            if !verdicts || !answers || !silences || step.decisions != happened.decisions {
+                let Happened { answers, verdicts, decisions, silences } = happened;
                 let at = step.at.map(|at| duration::format(at.0)).unwrap_or_default();
                 return Err(format!(
-                    "step {} (at {at}) expected\n{}{}{}but there came\n{}{}{}",
+                    "step {} (at {at}) expected\n{}{}{}    {:?}\nbut there came\n{}{}{}    {:?}\n",
                     number + 1,
                     list("answers", step.answers.as_ref().unwrap_or(answers)),
                     list("verdicts", step.verdicts.as_ref().unwrap_or(verdicts)),
                     list("decisions", &step.decisions),
+                    step.silences,
                     list("answers", answers),
                     list("verdicts", verdicts),
                     list("decisions", decisions),
+                    silences,
                 ));
             }
         }
@@ -291,7 +298,8 @@ impl Run {
         self.journal.extend(Some(changes.journal).filter(|entry| !entry.is_empty()));
         let decisions: Vec<String> = changes.decisions.iter().map(|decision| self.decision(decision)).collect();
         let verdicts = verdicts.into_iter().map(|verdict| self.verdict(verdict)).collect();
-        self.outcome.steps.push(Happened { answers, verdicts, decisions });
+        let silences = self.silences.iter().filter_map(|(name, id)| Some((name.clone(), self.silence(*id)?))).collect();
+        self.outcome.steps.push(Happened { answers, verdicts, decisions, silences });
         match self.mode {
             Mode::JournalEveryStep => self.restart(false),
             Mode::SnapshotEveryStep => self.restart(true),
@@ -322,6 +330,12 @@ impl Run {
             self.silences.insert(silenced.name.clone(), id);
         }
         Ok(done.map_or_else(|refusal| refusal.to_string(), |_| "done".to_owned()))
+    }
+
+    fn silence(&self, id: SilenceId) -> Option<String> {
+        let silence = self.shard.silence_named(self.now, id)?;
+        let SilenceDoc { state, muting, muted_alerts, muted_events, .. } = silence;
+        Some(format!("{state} mutes {muting}, muted {muted_alerts} alerts {muted_events} events"))
     }
 
     /// One verdict an event, in order; a reject among them.
@@ -380,11 +394,15 @@ impl Run {
         if let Some(id) = verdict.incident {
             text.push_str(&format!(" #{}", self.number(id)));
         }
+        if let Some(by) = &verdict.muted_by {
+            let silence = self.silences.iter().find(|(_, id)| id.to_string() == **by);
+            text.push_str(&format!(" by {}", silence.map_or(&**by, |(name, _)| name)));
+        }
         text
     }
 
     fn decision(&mut self, decision: &Decision) -> String {
-        let Decision { action, reason, sequence, detail, incident, .. } = decision;
+        let Decision { action, told_as, reason, sequence, detail, incident, .. } = decision;
         let number = self.number(incident.id);
         let (priority, title, alerts) = (incident.priority.as_str(), &incident.title, incident.alerts);
         let mut text = format!(
@@ -394,6 +412,9 @@ impl Run {
             alerts.total,
             reason.code()
         );
+        if told_as != action {
+            text.insert_str(action.as_str().len(), &format!(" as {}", told_as.as_str()));
+        }
         let gathered =
             if *reason == Reason::Gathered { Some(&**detail) } else { detail.split_once("; ").map(|part| part.1) };
         if let Some(gathered) = gathered.filter(|_| !matches!(reason, Reason::ConditionMet { .. })) {
