@@ -73,7 +73,7 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Resp
 pub(super) async fn groups(State(state): State<ApiState>, uri: Uri) -> Result<Response, Fault> {
     let wanted = Wanted::of(&uri)?;
     answer(state, wanted, |views, routing, wanted, pieces| {
-        for ((labels, receiver, _), alerts) in grouped(views, routing, wanted) {
+        for ((_, labels, receiver, _), alerts) in grouped(views, routing, wanted) {
             let alerts = alerts.into_iter().map(|view| gettable(view, routing)).collect();
             pieces.push(&Group { alerts, labels, receiver: Named { name: receiver } })?;
         }
@@ -82,7 +82,8 @@ pub(super) async fn groups(State(state): State<ApiState>, uri: Uri) -> Result<Re
     .await
 }
 
-type GroupKey<'a> = (&'a BTreeMap<String, String>, &'a str, &'a str);
+/// Labels, receiver, rule; groups with fewer labels come first.
+type GroupKey<'a> = (usize, &'a BTreeMap<String, String>, &'a str, &'a str);
 
 fn grouped<'a>(
     views: &'a [AlertView],
@@ -94,11 +95,18 @@ fn grouped<'a>(
         for (rule, key) in &view.rules {
             let receivers = routing.notify.get(rule).into_iter().flatten();
             for receiver in receivers.filter(|receiver| wanted.takes_receiver(receiver)) {
-                groups.entry((key, receiver, rule)).or_default().push(view);
+                groups.entry((key.len(), key, receiver, rule)).or_default().push(view);
             }
         }
     }
+    groups.values_mut().for_each(|views| views.sort_by_key(|view| within_group(view)));
     groups
+}
+
+/// Alertmanager's order within a group: job, instance, then the other labels; what lacks one comes last.
+fn within_group(view: &AlertView) -> impl Ord {
+    let label = |name: &str| (!view.labels.contains_key(name), view.labels.get(name));
+    (label("job"), label("instance"), view.labels.len(), &view.labels)
 }
 
 /// Looks at what fires, and renders it.
@@ -332,7 +340,7 @@ mod tests {
         let shown = |query: &str| -> Vec<String> {
             let (routing, wanted) = (routing(), wanted(query));
             let groups = grouped(&views, &routing, &wanted);
-            let line = |((labels, receiver, rule), views): (GroupKey<'_>, Vec<&AlertView>)| {
+            let line = |((_, labels, receiver, rule), views): (GroupKey<'_>, Vec<&AlertView>)| {
                 let alerts: Vec<&str> = views.iter().map(|view| view.fingerprint.as_str()).collect();
                 format!("{labels:?} {receiver} {rule}: {}", alerts.join(" "))
             };

@@ -71,13 +71,13 @@ impl Systems {
         let alertmanager = Alertmanager::start(&format!(
             "route: {{ receiver: hook, group_by: [trace, g], group_wait: 300ms, group_interval: 1s, repeat_interval: 1h }}\n\
              receivers: [{{ name: hook, webhook_configs: [{{ url: 'http://{receiver}/alertmanager' }}] }}]\n\
-             inhibit_rules: []\n"
+             inhibit_rules: [{{ {INHIBITION} }}]\n"
         ))
         .await;
         let daemon = Daemon::start(&format!(
             "rules: [{{ name: by-group, group_by: [trace, g], wait: 300ms, update_interval: 1s, resolve_after: 500ms, \
              reopen_within: 0s }}]\n\
-             \
+             inhibit_rules: [{{ {INHIBITION}, hold: 200ms }}]\n\
              sinks: [{{ name: hook, type: webhook, url: 'http://{receiver}/incidentd', allow_networks: [127.0.0.0/8], \
              concurrency: 32 }}]\n"
         ))

@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 /// Steps of a trace.
-pub const STEPS: usize = 11;
+pub const STEPS: usize = 10;
 
 /// What an alert is to the inhibition rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,8 +47,17 @@ pub enum Op {
     Resolve,
     /// It fires until early in the next step.
     Lapse,
+    /// It ends and fires again at once.
+    Flap,
     /// A resolve of what does not fire.
     Stray,
+}
+
+impl Op {
+    /// Whether by it the alert begins, if only to end at once.
+    pub fn begins(self) -> bool {
+        matches!(self, Op::Fire | Op::Lapse | Op::Stray | Op::Flap)
+    }
 }
 
 /// A matcher of a silence beside that of the trace.
@@ -133,7 +142,7 @@ impl Trace {
             return Step::Quiet;
         }
         match chance.random_range(0..100) {
-            0..1 if !first && false => match now.silence {
+            0..25 if !first => match now.silence {
                 Some(_) => Step::Expire,
                 None => Step::Silence(Silence { matchers: matchers(chance), short: chance.random_bool(0.25) }),
             },
@@ -145,10 +154,10 @@ impl Trace {
     /// One to three alerts do something. Those that inhibit and those that are inhibited take turns but at the start,
     /// when nothing has been told yet.
     fn ops(&self, now: &Now, chance: &mut StdRng) -> Vec<(usize, Op)> {
-        let inhibiting = chance.random_bool(0.3);
+        let turn = *[Role::Source, Role::Target, Role::Target, Role::Both].choose(chance).expect("some");
         let takes_part = |place: &usize| {
             let role = self.alerts[*place].role;
-            self.steps.is_empty() || matches!(role, Role::Source | Role::Both) == inhibiting || role == Role::Plain
+            self.steps.is_empty() || role == turn || role == Role::Plain
         };
         let all: Vec<usize> = (0..self.alerts.len()).filter(takes_part).collect();
         let count = chance.random_range(1..=3);
@@ -159,8 +168,10 @@ impl Trace {
         for place in chosen {
             let op = match (now.firing.contains(&place), chance.random_range(0..100)) {
                 (true, 0..65) => Op::Resolve,
-                (true, 65..85) => Op::Repeat,
-                (true, _) => Op::Restate,
+                (true, 65..80) => Op::Repeat,
+                (true, 80..92) => Op::Restate,
+                (true, _) if matches!(self.alerts[place].role, Role::Plain | Role::Target) => Op::Flap,
+                (true, _) => Op::Repeat,
                 (false, 0..8) => Op::Stray,
                 (false, 8..16) if ops.iter().all(|(_, op)| *op != Op::Lapse) => Op::Lapse,
                 (false, _) => Op::Fire,
@@ -170,10 +181,7 @@ impl Trace {
         ops
     }
 
-    fn muted(&self, _now: &Now) -> BTreeSet<&'static str> {
-        BTreeSet::new()
-    }
-    fn muted2(&self, now: &Now) -> BTreeSet<&'static str> {
+    fn muted(&self, now: &Now) -> BTreeSet<&'static str> {
         let silenced = |alert: &Alert| now.silence.as_ref().is_some_and(|silence| silence.holds(alert));
         let firing = |place: &usize| &self.alerts[*place];
         let inhibited = |alert: &Alert| {
@@ -187,6 +195,15 @@ impl Trace {
                 && sources.into_iter().any(|source| source.zone == alert.zone)
         };
         self.alerts.iter().filter(|alert| silenced(alert) || inhibited(alert)).map(|alert| alert.name).collect()
+    }
+
+    /// Whether something that was said in this step ends by itself in the next one.
+    pub fn ends_by_itself(&self, step: usize) -> bool {
+        match &self.steps[step] {
+            Step::Alerts(ops) => ops.iter().any(|(_, op)| *op == Op::Lapse),
+            Step::Silence(silence) => silence.short,
+            Step::Quiet | Step::Expire => false,
+        }
     }
 
     /// The labels of an alert.
@@ -252,7 +269,7 @@ impl Now {
                     self.lapsing = Some(*place);
                 }
                 Op::Resolve => drop(self.firing.remove(place)),
-                Op::Repeat | Op::Restate | Op::Stray => {}
+                Op::Repeat | Op::Restate | Op::Flap | Op::Stray => {}
             }),
         }
     }
