@@ -83,6 +83,7 @@ impl Recurrence {
         let frequency = frequency(value("FREQ"))?;
         check_days(frequency, value("BYDAY"), value("BYWEEKNO"))?;
         let interval = number("INTERVAL", value("INTERVAL").unwrap_or("1"), 10_000)?;
+        check_phase(frequency, interval, &parts)?;
         let count = value("COUNT").map(|count| number("COUNT", count, COUNT_MAX)).transpose()?;
         let until = value("UNTIL").map(until).transpose()?;
         if count.is_some() && until.is_some() {
@@ -225,6 +226,17 @@ fn check_days(frequency: Frequency, days: Option<&str>, weeks: Option<&str>) -> 
         }
     }
     Ok(())
+}
+
+/// Within days the `rrule` crate (0.14) loses count of the intervals where it passes over hours or days that are left out.
+fn check_phase(frequency: Frequency, interval: u32, parts: &[(&str, &str)]) -> Result<(), String> {
+    let filtered = parts.iter().find(|(key, _)| key.starts_with("BY"));
+    match filtered {
+        Some((key, _)) if frequency > Frequency::Daily && interval > 1 => Err(format!(
+            "INTERVAL above 1 and {key} do not go together below FREQ=DAILY; write FREQ=DAILY with BYHOUR and BYMINUTE"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn number(name: &str, text: &str, max: u32) -> Result<u32, String> {

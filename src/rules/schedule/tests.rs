@@ -291,7 +291,7 @@ fn a_rule_that_is_hostile_or_not_rfc_5545_is_refused() {
         ("FREQ=MONTHLY;BYMONTH=2;BYMONTHDAY=30", "never occurs"),
         ("FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "never occurs"),
         ("FREQ=MINUTELY;BYMONTH=2;BYMONTHDAY=30", "never occurs"),
-        ("FREQ=MINUTELY;INTERVAL=60;BYMINUTE=1", "never occurs"),
+        ("FREQ=HOURLY;INTERVAL=7;BYDAY=SU", "INTERVAL above 1 and BYDAY do not go together below FREQ=DAILY"),
         ("FREQ=YEARLY;BYWEEKNO=53;BYYEARDAY=100", "never occurs"),
         (&"FREQ=DAILY;".repeat(100), "at most 512 characters"),
     ] {
@@ -396,7 +396,7 @@ fn expected(zone: &Zone, (minute, hours, days): &Pattern, duration: Duration, ar
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// Cron patterns and weekly rules alike.
     #[test]
@@ -432,6 +432,7 @@ proptest! {
             let until = state.next_change.expect("it goes on");
             match around {
                 // A look joins 64 occurrences: a longer chain is asked about again before its end.
+                Some(opening) if Some(opening) == openings.last() => prop_assert!(until > now),
                 Some(opening) => prop_assert!(until > now && until <= opening.until, "{} at {}", &yaml, now),
                 None => prop_assert_eq!(Some(until), next, "{} at {}", &yaml, now),
             }
