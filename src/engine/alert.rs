@@ -143,6 +143,8 @@ pub(super) struct Alert {
     pub(super) epoch: u32,
     pub(super) state: AlertState,
     pub(super) severity: Severity,
+    /// Kept from the rules because it was muted: they are to see it when that ends.
+    pub(super) withheld: bool,
     pub(super) dirty: Dirty,
 }
 

@@ -29,9 +29,9 @@ impl Sighting<'_> {
 }
 
 /// What the matchers of a rule see of an alert: its last word, not what a late event said.
-struct AlertSubject<'a> {
-    alert: &'a Alert,
-    names: &'a Interner,
+pub(super) struct AlertSubject<'a> {
+    pub(super) alert: &'a Alert,
+    pub(super) names: &'a Interner,
 }
 
 impl Subject for AlertSubject<'_> {
@@ -78,6 +78,9 @@ impl Shard {
     /// Finds the rules that want the alert, joins their groups and lets each of them see the event.
     pub(super) fn correlate(&mut self, sighting: &Sighting<'_>) -> Verdict {
         let &Sighting { now, slot, .. } = sighting;
+        if std::mem::take(&mut self.alerts.slots[slot].withheld) {
+            self.mark_alert(slot, Dirty::Whole);
+        }
         let mut found = std::mem::take(&mut self.found_rules);
         self.rules.matching(&AlertSubject { alert: &self.alerts.slots[slot], names: &self.names }, &mut found);
         let mut best = Verdict::new(Outcome::Recorded, Reason::NoRule);

@@ -121,6 +121,8 @@ pub enum Reason {
     OlderThanKnown,
     /// Later than the lateness allowed.
     Late,
+    /// A maintenance window that names the alert is open.
+    Maintenance,
     /// A documented bound is reached.
     LimitReached,
     /// Refused; the reject says why.
@@ -151,6 +153,7 @@ impl Reason {
             Reason::KindNotCorrelated => "kind_not_correlated",
             Reason::OlderThanKnown => "older_than_known",
             Reason::Late => "late",
+            Reason::Maintenance => "maintenance",
             Reason::LimitReached => "limit_reached",
             Reason::Invalid => "invalid",
         }
@@ -180,6 +183,7 @@ impl fmt::Display for Reason {
             Reason::KindNotCorrelated => f.write_str("events of this kind are not correlated"),
             Reason::OlderThanKnown => f.write_str("a newer event has said otherwise"),
             Reason::Late => f.write_str("later than the lateness allowed"),
+            Reason::Maintenance => f.write_str("a maintenance window is open"),
             Reason::LimitReached => f.write_str("a limit of the engine is reached"),
             Reason::Invalid => f.write_str("the event is invalid"),
         }

@@ -121,7 +121,7 @@ pub struct Shard {
 impl Shard {
     /// An empty shard.
     pub fn new(config: EngineConfig, rules: Arc<RuleSet>) -> Self {
-        Self {
+        let mut shard = Self {
             config,
             rules,
             epoch: 1,
@@ -150,7 +150,12 @@ impl Shard {
             snapshot: None,
             hasher: Hasher::default(),
             found_rules: Vec::new(),
+        };
+        if !shard.rules.maintenance.is_empty() {
+            shard.suppression.maintenance.forget();
+            shard.schedule_suppression();
         }
+        shard
     }
 
     /// Applies the events of a batch that belong to this shard (`part` lists their places; all when `None`), and
@@ -321,6 +326,7 @@ impl Shard {
             epoch: 0,
             state: if firing { AlertState::Firing } else { AlertState::Resolved },
             severity: event.severity,
+            withheld: false,
             dirty: Dirty::Clean,
         };
         let slot = self.alerts.insert(alert);
@@ -385,7 +391,7 @@ impl Shard {
     }
 
     /// Lets rules see a firing alert, unless it is muted; `anew` where its rules must be looked for.
-    fn consider(&mut self, sighting: &Sighting<'_>, anew: bool) -> Verdict {
+    pub(super) fn consider(&mut self, sighting: &Sighting<'_>, anew: bool) -> Verdict {
         if let Some(verdict) = self.withheld(sighting) {
             return verdict;
         }

@@ -115,6 +115,7 @@ pub(super) fn write_alert(writer: &mut Writer, names: &Interner, slot: u32, aler
     writer.wide(alert.fingerprint.0);
     writer.byte(alert.state as u8);
     writer.byte(alert.severity as u8);
+    writer.byte(u8::from(alert.withheld));
     writer.fixed(alert.content);
     write_counters(writer, alert);
     for pairs in [&alert.texts.labels, &alert.texts.annotations, &alert.texts.links] {
@@ -134,7 +135,7 @@ pub(super) fn write_alert(writer: &mut Writer, names: &Interner, slot: u32, aler
 pub(super) fn read_alert(reader: &mut Reader<'_>, names: &mut Interner) -> Result<(u32, Alert), Fault> {
     let slot = reader.slot()?;
     let fingerprint = Fingerprint(reader.wide()?);
-    let (state, severity) = (reader.byte()?, reader.byte()?);
+    let (state, severity, withheld) = (reader.byte()?, reader.byte()?, reader.flag()?);
     let state = AlertState::ALL.into_iter().find(|known| *known as u8 == state);
     let mut alert = Alert {
         fingerprint,
@@ -151,6 +152,7 @@ pub(super) fn read_alert(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
         epoch: 0,
         state: state.ok_or_else(|| reader.fault("unknown alert state"))?,
         severity: Severity::from_byte(severity).ok_or_else(|| reader.fault("unknown severity"))?,
+        withheld,
         dirty: Dirty::Clean,
     };
     read_alert_counters(reader, Some(&mut alert))?;

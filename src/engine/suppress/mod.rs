@@ -14,12 +14,14 @@ use crate::event::Timestamp;
 
 /// What is muted at present, and by what.
 #[derive(Debug, Default)]
-pub(super) struct Suppression {}
+pub(super) struct Suppression {
+    pub(super) maintenance: maintenance::Maintenance,
+}
 
 impl Suppression {
     /// When something begins or ends to be muted next.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
-        None
+        self.maintenance.deadline()
     }
 }
 
@@ -39,8 +41,8 @@ impl Part for Suppression {
 
 impl Shard {
     /// The verdict on a firing alert that is muted: it is looked at again when that ends.
-    pub(super) fn withheld(&mut self, _sighting: &Sighting<'_>) -> Option<Verdict> {
-        None
+    pub(super) fn withheld(&mut self, sighting: &Sighting<'_>) -> Option<Verdict> {
+        self.withheld_by_maintenance(sighting.slot)
     }
 
     /// Whether nobody is to be told of this group's incident, because all that fires in it is muted.
@@ -49,5 +51,7 @@ impl Shard {
     }
 
     /// Something begins or ends to be muted.
-    pub(super) fn suppression_due(&mut self, _now: Timestamp) {}
+    pub(super) fn suppression_due(&mut self, now: Timestamp) {
+        self.maintenance_due(now);
+    }
 }
