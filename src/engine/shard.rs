@@ -78,6 +78,8 @@ pub struct Stats {
     pub groups: u64,
     /// Bytes, by estimate.
     pub bytes: u64,
+    /// Maintenance windows that are open.
+    pub maintenance_open: u64,
     /// Producer ids forgotten early since the last call.
     pub dedup_overflow: u64,
 }
@@ -251,7 +253,8 @@ impl Shard {
         let bytes =
             self.names.bytes() + self.alerts.bytes() + self.groups.bytes() + self.seen.bytes() + self.timers.bytes();
         let dedup_overflow = self.seen.take_overflow();
-        Stats { firing, resolved, stale, groups: self.groups.slots.len() as u64, bytes: bytes as u64, dedup_overflow }
+        let (groups, maintenance_open) = (self.groups.slots.len() as u64, self.suppression.maintenance.open() as u64);
+        Stats { firing, resolved, stale, groups, bytes: bytes as u64, maintenance_open, dedup_overflow }
     }
 
     /// The next offset of a partition that this shard has not applied.

@@ -144,3 +144,33 @@ fn matchers(root: &str, config: &MaintenanceConfig, problems: &mut Vec<Problem>)
     }
     read.into_iter().map(|(_, matcher)| matcher).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{Definition, compile};
+
+    #[test]
+    fn a_thousand_windows_are_enough_and_a_slip_mutes_nothing() {
+        let window = |n: usize| -> MaintenanceConfig {
+            let schedule = "{cron: '0 2 * * *', duration: 1h}";
+            let yaml = format!("{{name: w{n}, services: [a], zone: UTC, schedule: {schedule}}}");
+            serde_saphyr::from_str(&yaml).expect("a window")
+        };
+        let compiled = |windows: &[MaintenanceConfig]| {
+            let (set, problems) = compile(&Definition { maintenance: windows, ..Definition::of(&[], &[]) });
+            let said: Vec<String> = problems.iter().map(|wrong| format!("{}: {}", wrong.path, wrong.message)).collect();
+            (set.maintenance.len(), said)
+        };
+        let many: Vec<MaintenanceConfig> = (0..=WINDOWS_MAX).map(window).collect();
+        assert_eq!(compiled(&many[1..]), (WINDOWS_MAX, vec![]));
+        assert_eq!(compiled(&many), (0, vec!["maintenance: at most 1000 maintenance windows, not 1001".to_owned()]));
+        let everything = MaintenanceConfig { services: vec![], ..window(0) };
+        let wrong = "maintenance[0]: would mute every alert: say which by `match` or `services`, or `all: true`";
+        assert_eq!(compiled(std::slice::from_ref(&everything)), (0, vec![wrong.to_owned()]));
+        assert_eq!(compiled(&[MaintenanceConfig { all: true, ..everything }]), (1, vec![]));
+        let matchers = vec!["a=b".to_owned(); MATCHERS_MAX + 1];
+        let wrong = "maintenance[0].match: a window has at most 64 matchers, not 65";
+        assert_eq!(compiled(&[MaintenanceConfig { matchers, ..window(0) }]), (0, vec![wrong.to_owned()]));
+    }
+}

@@ -39,6 +39,8 @@ impl StatsBoard {
             sum.stale += slot.stale;
             sum.groups += slot.groups;
             sum.bytes += slot.bytes;
+            // Every shard has the same windows.
+            sum.maintenance_open = sum.maintenance_open.max(slot.maintenance_open);
             sum.dedup_overflow += slot.dedup_overflow;
         }
         sum
@@ -51,6 +53,7 @@ impl StatsBoard {
         metrics.set_alerts("resolved", sum.resolved as f64);
         metrics.set_alerts("stale", sum.stale as f64);
         metrics.state_bytes.set(sum.bytes as f64);
+        metrics.maintenance_open.set(sum.maintenance_open as f64);
         metrics.dedup_overflow.absolute(sum.dedup_overflow);
     }
 }

@@ -140,3 +140,48 @@ impl Shard {
         self.consider(&Sighting { now, event: &event, slot, changed: true }, true);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{Definition, MaintenanceConfig, compile};
+
+    fn windows(yaml: &str) -> Vec<MaintenanceWindow> {
+        let maintenance: Vec<MaintenanceConfig> = serde_saphyr::from_str(yaml).expect(yaml);
+        let (set, problems) = compile(&Definition { maintenance: &maintenance, ..Definition::of(&[], &[]) });
+        assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
+        set.maintenance
+    }
+
+    fn at(time: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(format!("2026-03-01T{time}:00Z").as_bytes()).expect(time)
+    }
+
+    #[test]
+    fn only_windows_that_are_due_are_looked_at_and_only_a_change_is_told() {
+        let windows = windows(
+            "- { name: always, all: true, zone: UTC, schedule: { cron: '* * * * *', duration: 2m } }\n\
+             - { name: noon, all: true, zone: UTC, schedule: { cron: '0 12 * * *', duration: 1h } }\n\
+             - { name: gone, all: true, schedule: { once: { from: 2026-02-01T12:00Z, until: 2026-02-01T13:00Z } } }\n",
+        );
+        let mut maintenance = Maintenance::default();
+        assert_eq!(maintenance.deadline(), None);
+        maintenance.forget();
+        assert_eq!(maintenance.deadline(), Some(AT_ONCE));
+        // A chain without an end is looked at again every 64 occurrences or so, and that is no change.
+        for (now, changed, open, deadline) in [
+            ("10:59", true, &[0][..], "12:00"),
+            ("11:30", false, &[0], "12:00"),
+            ("12:00", true, &[0, 1], "12:05"),
+            ("12:05", false, &[0, 1], "13:00"),
+            ("13:00", true, &[0], "13:11"),
+        ] {
+            assert_eq!(maintenance.advance(&windows, at(now)), changed, "{now}");
+            assert_eq!(maintenance.open, open, "{now}");
+            assert_eq!(maintenance.deadline(), Some(at(deadline)), "{now}");
+        }
+        maintenance.forget();
+        assert!(maintenance.advance(&[], at("14:00")), "what windows that are gone have muted must be let go");
+        assert_eq!((maintenance.deadline(), maintenance.open()), (None, 0));
+    }
+}
