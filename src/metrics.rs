@@ -70,6 +70,8 @@ pub struct Metrics {
     pub key_labels_missing: Counter,
     /// Bytes of hot state, by estimate.
     pub state_bytes: Gauge,
+    /// Maintenance windows that are open.
+    pub maintenance_open: Gauge,
 }
 
 /// What went against a law of the engine. Stays 0.
@@ -136,6 +138,7 @@ impl Metrics {
             unknown_severities: plain("incidentd_unknown_severity_total"),
             key_labels_missing: plain("incidentd_key_label_missing_total"),
             state_bytes: gauge("incidentd_state_bytes"),
+            maintenance_open: gauge("incidentd_maintenance_windows_open"),
             recorder,
         };
         metrics.in_flight.set(0.0);
@@ -346,7 +349,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("incidentd_label_missing_total", "Alerts that a rule could not take because a group_by label is missing"),
         ("incidentd_unknown_severity_total", "Alertmanager severities that the map does not know, taken as warning"),
     ];
-    const GAUGES: [(&str, &str); 13] = [
+    const GAUGES: [(&str, &str); 14] = [
         ("incidentd_events_in_flight", "Events received and not yet decided"),
         ("incidentd_alerts", "Alerts held, by state"),
         ("incidentd_silences", "Silences remembered, by state"),
@@ -359,6 +362,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("incidentd_config_last_reload_success_timestamp_seconds", "When a configuration was last accepted"),
         ("incidentd_build_info", "The version that runs"),
         ("incidentd_state_bytes", "Bytes of hot state, by estimate"),
+        ("incidentd_maintenance_windows_open", "Maintenance windows that are open"),
         ("incidentd_commit_healthy", "1 while commits succeed"),
     ];
     const HISTOGRAMS: [(&str, &str); 4] = [

@@ -65,6 +65,9 @@ enum Command {
         /// Take what is only unwise for an error.
         #[arg(long)]
         strict: bool,
+        /// Show when maintenance windows open next.
+        #[arg(long)]
+        explain: bool,
         /// Configuration files.
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
@@ -131,7 +134,7 @@ impl Cli {
     /// Runs the command and tells how it ended.
     pub fn execute(self) -> ExitCode {
         let done = match self.command {
-            Command::Check { files, strict } => return check(&files, strict),
+            Command::Check { files, strict, explain } => return check(&files, strict, explain),
             Command::Run(args) => block_on(run::run(args)),
             Command::Demo(args) => block_on(demo::demo(args)),
             Command::Send(args) => block_on(send::send(args)),
@@ -154,8 +157,8 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
     done
 }
 
-fn check(files: &[PathBuf], strict: bool) -> ExitCode {
-    ExitCode::from(check::check(files, strict))
+fn check(files: &[PathBuf], strict: bool, explain: bool) -> ExitCode {
+    ExitCode::from(check::check(files, strict, explain))
 }
 
 fn schema(of: SchemaOf) -> Result<(), Failure> {

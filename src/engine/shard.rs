@@ -85,6 +85,8 @@ pub struct Stats {
     pub suppressed: [u64; 3],
     /// Bytes, by estimate.
     pub bytes: u64,
+    /// Maintenance windows that are open.
+    pub maintenance_open: u64,
     /// Producer ids forgotten early since the last call.
     pub dedup_overflow: u64,
 }
@@ -128,7 +130,7 @@ pub struct Shard {
 impl Shard {
     /// An empty shard.
     pub fn new(config: EngineConfig, rules: Arc<RuleSet>) -> Self {
-        Self {
+        let mut shard = Self {
             config,
             rules,
             epoch: 1,
@@ -157,7 +159,12 @@ impl Shard {
             snapshot: None,
             hasher: Hasher::default(),
             found_rules: Vec::new(),
+        };
+        if !shard.rules.maintenance.is_empty() {
+            shard.suppression.maintenance.forget();
+            shard.schedule_suppression();
         }
+        shard
     }
 
     /// Applies the events of a batch that belong to this shard (`part` lists their places; all when `None`), and
@@ -255,8 +262,8 @@ impl Shard {
         let bytes = (bytes + self.suppression.bytes()) as u64;
         let dedup_overflow = self.seen.take_overflow();
         let (silences, suppressed) = (self.suppression.silences_by_state(), self.suppression.alerts_by_reason());
-        let groups = self.groups.slots.len() as u64;
-        Stats { firing, resolved, stale, groups, silences, suppressed, bytes, dedup_overflow }
+        let (groups, maintenance_open) = (self.groups.slots.len() as u64, self.suppression.maintenance.open() as u64);
+        Stats { firing, resolved, stale, groups, silences, suppressed, bytes, maintenance_open, dedup_overflow }
     }
 
     /// The next offset of a partition that this shard has not applied.

@@ -260,7 +260,7 @@ fn in_largest_unit(max: Duration) -> String {
 }
 
 /// Why no alert that could open an incident passes the matchers on this field, if so.
-fn never_holds(field: &Field, matchers: &[(usize, Matcher)]) -> Option<String> {
+pub(super) fn never_holds(field: &Field, matchers: &[(usize, Matcher)]) -> Option<String> {
     let on_field: Vec<&Matcher> = matchers.iter().map(|(_, m)| m).filter(|m| m.field == *field).collect();
     let candidates = match field {
         Field::Status => vec![Status::Firing.as_str()],

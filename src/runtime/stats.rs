@@ -39,6 +39,8 @@ impl StatsBoard {
             sum.stale += slot.stale;
             sum.groups += slot.groups;
             sum.bytes += slot.bytes;
+            // Every shard has the same windows.
+            sum.maintenance_open = sum.maintenance_open.max(slot.maintenance_open);
             sum.dedup_overflow += slot.dedup_overflow;
             for (sum, alerts) in sum.suppressed.iter_mut().zip(slot.suppressed) {
                 *sum += alerts;
@@ -60,6 +62,7 @@ impl StatsBoard {
         metrics.set_silences(sum.silences);
         metrics.set_suppressed(sum.suppressed);
         metrics.state_bytes.set(sum.bytes as f64);
+        metrics.maintenance_open.set(sum.maintenance_open as f64);
         metrics.dedup_overflow.absolute(sum.dedup_overflow);
     }
 }

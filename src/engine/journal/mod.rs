@@ -303,6 +303,8 @@ impl Shard {
 
     fn rebind(&mut self) -> ReloadReport {
         self.epoch += 1;
+        self.suppression.maintenance.forget();
+        self.schedule_suppression();
         let mut report = ReloadReport::default();
         let slots: Vec<u32> = self.groups.slots.slots().map(|(slot, _)| slot).collect();
         let places: hashbrown::HashMap<Arc<str>, u32> =

@@ -324,9 +324,9 @@ impl Silences {
         (to < self.slots.end()).then_some(to)
     }
 
-    /// Takes back a record whose tag was read.
-    pub(super) fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
-        let (kind, slot) = (reader.byte()?, reader.slot()?);
+    /// Takes back a record whose tag and kind were read.
+    pub(super) fn restore(&mut self, kind: u8, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        let slot = reader.slot()?;
         match kind {
             WHOLE => {
                 let silence = read_silence(reader)?;

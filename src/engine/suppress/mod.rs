@@ -14,6 +14,7 @@ pub mod silence;
 pub mod view;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -22,6 +23,7 @@ pub(super) use announce::Hush;
 
 use self::book::Silences;
 use self::inhibit::Inhibitors;
+use self::maintenance::Maintenance;
 use self::silence::SilenceChange;
 use super::alert::Dirty;
 use super::correlate::Sighting;
@@ -36,6 +38,9 @@ use crate::event::Timestamp;
 const SILENCES_MAX: usize = 16;
 /// Earlier than every instant: due at once.
 const AT_ONCE: Timestamp = Timestamp::from_micros(i64::MIN);
+
+/// After a long stop, windows are stepped through no further back than this.
+const STEPS_MAX: Duration = Duration::from_secs(86_400);
 
 /// What an alert carries of all this.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,6 +109,9 @@ const REASONS: [Reason; 3] = [Reason::Silenced, Reason::Inhibited, Reason::Maint
 pub(super) struct Suppression {
     silences: Silences,
     inhibitors: Inhibitors,
+    pub(super) maintenance: Maintenance,
+    /// The time as of which windows are open, and whether the journal has it.
+    windows_as_of: Option<(Timestamp, bool)>,
     /// Of muted alerts, by place.
     causes: HashMap<u32, Causes>,
     /// Muted alerts by the reason that is named.
@@ -118,7 +126,7 @@ impl Suppression {
     /// When something begins or ends to be muted next.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
         let review = self.review.then_some(AT_ONCE);
-        review.into_iter().chain(self.silences.deadline()).min()
+        review.into_iter().chain(self.silences.deadline()).chain(self.maintenance.deadline()).min()
     }
 
     /// Silences that have changed for people since the last call; follows [`Part::write_changes`].
@@ -148,15 +156,34 @@ impl Part for Suppression {
 
     fn write_changes(&mut self, _names: &Interner, writer: &mut Writer) {
         self.silences.write_changes(Self::TAG, writer);
+        if let Some((as_of, written @ false)) = &mut self.windows_as_of {
+            write_windows(writer, *as_of);
+            *written = true;
+        }
     }
 
     fn write_slice(&self, _names: &Interner, from: u32, writer: &mut Writer) -> Option<u32> {
+        if let (0, Some((as_of, _))) = (from, self.windows_as_of) {
+            write_windows(writer, as_of);
+        }
         self.silences.write_slice(Self::TAG, from, writer)
     }
 
     fn restore(&mut self, _names: &mut Interner, reader: &mut Reader<'_>) -> Result<(), Fault> {
-        self.silences.restore(reader)
+        match reader.byte()? {
+            WINDOWS => self.windows_as_of = Some((reader.time()?, true)),
+            kind => self.silences.restore(kind, reader)?,
+        }
+        Ok(())
     }
+}
+
+/// The kind of the record that says as of when windows are open; the others are those of silences.
+const WINDOWS: u8 = 3;
+
+fn write_windows(writer: &mut Writer, as_of: Timestamp) {
+    [Suppression::TAG, WINDOWS].into_iter().for_each(|byte| writer.byte(byte));
+    writer.time(as_of);
 }
 
 impl Shard {
@@ -262,12 +289,20 @@ impl Shard {
     /// Something begins or ends to be muted.
     pub(super) fn suppression_due(&mut self, now: Timestamp) {
         if std::mem::take(&mut self.suppression.review) {
-            // Silences turn at their own time, among the other deadlines.
+            // Silences and windows turn at their own time, among the other deadlines.
             return self.review(now);
         }
-        let (begun, ended) = self.suppression.silences.turn(now);
-        self.silences_turned(now, &begun, &ended);
-        self.suppression.silences.forget(now);
+        let Some(due) = self.suppression.deadline().filter(|due| *due <= now) else { return };
+        let at = if due == AT_ONCE { now } else { due.max(now.minus(STEPS_MAX)) };
+        if self.suppression.maintenance.deadline().is_some_and(|window| window <= due) && self.turn_windows(at) {
+            let affected = self.all_that_can_be_muted();
+            self.settle(now, affected);
+        }
+        if self.suppression.silences.deadline().is_some_and(|silence| silence <= due) {
+            let (begun, ended) = self.suppression.silences.turn(due);
+            self.silences_turned(now, &begun, &ended);
+            self.suppression.silences.forget(due);
+        }
     }
 
     /// The name of a maintenance window.

@@ -5,7 +5,7 @@
 //! or goes, all that fire when a silence or window does. The cost of the last is bounded by `max_alerts`.
 
 use super::inhibit::Roles;
-use super::{Causes, SILENCES_MAX, Suppression};
+use super::{AT_ONCE, Causes, SILENCES_MAX, Suppression};
 use crate::engine::alert::{Alert, AlertState, Dirty};
 use crate::engine::correlate::{AlertSubject, Sighting};
 use crate::engine::shard::Shard;
@@ -23,11 +23,12 @@ impl LabelSet for AlertSubject<'_> {
 impl Suppression {
     /// Whether nothing can be muted.
     fn is_idle(&self, rules: &RuleSet) -> bool {
-        self.silences.index.is_empty() && rules.inhibitions.is_empty() && self.causes.is_empty()
+        let silent = self.silences.index.is_empty() && self.maintenance.open() == 0;
+        silent && rules.inhibitions.is_empty() && self.causes.is_empty()
     }
 
     /// What mutes an alert that fires.
-    fn appraise(&self, slot: u32, subject: &AlertSubject<'_>) -> Causes {
+    fn appraise(&self, rules: &RuleSet, slot: u32, subject: &AlertSubject<'_>) -> Causes {
         let mut silences: Vec<u32> = Vec::new();
         self.silences.index.candidates(subject, |silence| {
             let matchers = self.silences.get(silence).map(|silence| &silence.matchers);
@@ -37,7 +38,8 @@ impl Suppression {
         });
         silences.sort_unstable();
         silences.truncate(SILENCES_MAX);
-        Causes { silences: silences.into(), inhibited: self.inhibitors.inhibited(slot), window: None }
+        let window = self.maintenance.mutes(&rules.maintenance, subject).map(|window| window as u32);
+        Causes { silences: silences.into(), inhibited: self.inhibitors.inhibited(slot), window }
     }
 }
 
@@ -93,7 +95,8 @@ impl Shard {
 
     /// Finds out whether an alert is muted. Says so where that is another answer than before.
     pub(super) fn remark(&mut self, slot: u32, live: bool) -> Option<bool> {
-        let causes = if live { self.suppression.appraise(slot, &self.subject(slot)) } else { Causes::default() };
+        let causes = || self.suppression.appraise(&self.rules, slot, &self.subject(slot));
+        let causes = if live { causes() } else { Causes::default() };
         let muted = !causes.is_none();
         self.note_causes(slot, causes);
         let mark = &mut self.alerts.slots[slot].mark;
@@ -139,7 +142,9 @@ impl Shard {
             let Some(muted) = self.remark(slot, self.is_live(slot)) else { continue };
             groups.extend(self.firing_groups(slot));
             let alert = &self.alerts.slots[slot];
-            if !muted && alert.mark.withheld && alert.state == AlertState::Firing {
+            // One whose lease has ended meanwhile, as while the daemon was down, is not news any more.
+            let fires = alert.state == AlertState::Firing && alert.until > now;
+            if !muted && alert.mark.withheld && fires {
                 again.push((alert.register.at, alert.fingerprint, slot));
             }
         }
@@ -200,21 +205,41 @@ impl Shard {
     }
 
     pub(super) fn review(&mut self, now: Timestamp) {
+        if self.suppression.maintenance.deadline() == Some(AT_ONCE) {
+            self.turn_windows(now);
+        }
         self.suppression.inhibitors.clear();
-        let mut affected = self.live_alerts();
-        affected.iter().for_each(|slot| self.assign_roles(*slot, &mut Vec::new()));
-        affected.extend(self.suppression.causes.keys());
+        self.live_alerts().into_iter().for_each(|slot| self.assign_roles(slot, &mut Vec::new()));
+        let affected = self.all_that_can_be_muted();
         self.settle(now, affected);
+    }
+
+    pub(super) fn all_that_can_be_muted(&self) -> Vec<u32> {
+        let mut affected = self.live_alerts();
+        affected.extend(self.suppression.causes.keys());
+        affected
+    }
+
+    /// Opens and closes windows as of a time. Says whether others are open than before.
+    pub(super) fn turn_windows(&mut self, at: Timestamp) -> bool {
+        let changed = self.suppression.maintenance.advance(&self.rules.maintenance, at);
+        if changed && !self.rules.maintenance.is_empty() {
+            self.suppression.windows_as_of = Some((at, false));
+        }
+        changed
     }
 
     /// Ends recovery: finds out anew who is muted by what. Where the answer is another one than before the restart, as
     /// when inhibition rules have changed, the review that follows acts on it.
     pub(in crate::engine) fn finish_restore_suppression(&mut self) {
         self.suppression.silences.finish_restore();
+        if let Some((as_of, _)) = self.suppression.windows_as_of {
+            self.suppression.maintenance.advance(&self.rules.maintenance, as_of);
+        }
         let live = self.live_alerts();
         live.iter().for_each(|slot| self.assign_roles(*slot, &mut Vec::new()));
         for slot in live {
-            let causes = self.suppression.appraise(slot, &self.subject(slot));
+            let causes = self.suppression.appraise(&self.rules, slot, &self.subject(slot));
             let Some(reason) = causes.first() else { continue };
             self.suppression.by_reason[reason] += 1;
             causes.silences.iter().for_each(|silence| self.suppression.silences.resume(*silence));
