@@ -117,10 +117,16 @@ async fn answer(
 ) -> Result<Response, Fault> {
     let room = state.listings.enter().await?;
     let routing = (state.routing)().await;
-    let seen = state.router.look(|shard, now| shard.alerts(now)).await;
-    let seen = seen.map_err(|refused| Fault::refused(&refused))?;
+    let mut views = Vec::new();
+    let mut from = Some(0);
+    while let Some(place) = from {
+        let seen = state.router.look(move |shard, _| shard.alerts_from(place)).await;
+        let seen = seen.map_err(|refused| Fault::refused(&refused))?;
+        from = seen.iter().find_map(|(_, next)| *next);
+        views.extend(seen.into_iter().flat_map(|(views, _)| views).filter_map(|view| wanted.choose(view)));
+    }
     let rendered = tokio::task::spawn_blocking(move || {
-        let views = chosen(seen, &wanted);
+        views.sort_by(|one, other| one.fingerprint.cmp(&other.fingerprint));
         let mut pieces = Pieces::default();
         render(&views, &routing, &wanted, &mut pieces)?;
         serde_json::Result::Ok(pieces.finish())
@@ -135,15 +141,16 @@ async fn answer(
     Ok(([(header::CONTENT_TYPE, JSON)], Body::from_stream(stream::iter(sent))).into_response())
 }
 
-/// The alerts of all shards that a query asks for, by fingerprint.
-fn chosen(seen: Vec<Vec<AlertView>>, wanted: &Wanted) -> Vec<AlertView> {
-    let mut views: Vec<AlertView> = seen.into_iter().flatten().collect();
-    views.retain_mut(|view| {
-        complete(view);
-        takes_state(view, wanted) && wanted.takes(view)
-    });
-    views.sort_by(|one, other| one.fingerprint.cmp(&other.fingerprint));
-    views
+impl Wanted {
+    /// An alert as it is shown, where it is asked for.
+    fn choose(&self, mut view: AlertView) -> Option<AlertView> {
+        complete(&mut view);
+        let state = (self.active || view.state != AlertViewState::Active)
+            && (self.silenced || view.silenced_by.is_empty())
+            && (self.inhibited || view.inhibited_by.is_empty())
+            && (self.muted || view.muted_by.is_empty());
+        (state && self.takes(&view)).then_some(view)
+    }
 }
 
 /// Fields of our own that clients look for among labels and annotations, where these have nothing of that name. Silences
@@ -156,13 +163,6 @@ fn complete(view: &mut AlertView) {
     if !view.summary.is_empty() {
         view.annotations.entry("summary".to_owned()).or_insert_with(|| view.summary.clone());
     }
-}
-
-fn takes_state(view: &AlertView, wanted: &Wanted) -> bool {
-    (wanted.active || view.state != AlertViewState::Active)
-        && (wanted.silenced || view.silenced_by.is_empty())
-        && (wanted.inhibited || view.inhibited_by.is_empty())
-        && (wanted.muted || view.muted_by.is_empty())
 }
 
 fn gettable<'a>(view: &'a AlertView, routing: &'a Routing) -> Gettable<'a> {
@@ -271,8 +271,8 @@ mod tests {
 
     #[test]
     fn an_alert_has_alertmanagers_fields_and_our_own_where_it_lacks_them() {
-        let views = chosen(vec![vec![view("2a", &[("host", "a"), ("severity", "page")], &[])]], &wanted(""));
-        let shown = serde_json::to_value(gettable(&views[0], &routing())).unwrap();
+        let chosen = wanted("").choose(view("2a", &[("host", "a"), ("severity", "page")], &[])).unwrap();
+        let shown = serde_json::to_value(gettable(&chosen, &routing())).unwrap();
         assert_eq!(
             shown,
             json!({
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn all_matchers_must_hold_for_what_is_shown() {
-        let found = |query: &str| chosen(vec![vec![view("2a", &[("host", "a")], &[])]], &wanted(query)).len();
+        let found = |query: &str| usize::from(wanted(query).choose(view("2a", &[("host", "a")], &[])).is_some());
         for (query, count) in [
             ("filter=severity%3Dcritical", 1),
             ("filter=source%3D~%22nag.*%22&filter=host%3Da", 1),
@@ -309,23 +309,24 @@ mod tests {
             AlertView { state: AlertViewState::Suppressed, ..view }
         };
         let all = || {
-            vec![vec![
+            vec![
                 view("a", &[], &[]),
                 muted(|view| &mut view.silenced_by, "s"),
                 muted(|view| &mut view.inhibited_by, "i"),
                 muted(|view| &mut view.muted_by, "m"),
-            ]]
+            ]
         };
         for (query, left) in [
-            ("", "aims"),
-            ("active=false", "ims"),
+            ("", "asim"),
+            ("active=false", "sim"),
             ("silenced=false", "aim"),
-            ("inhibited=false", "ams"),
-            ("muted=false", "ais"),
-            ("unprocessed=false", "aims"),
+            ("inhibited=false", "asm"),
+            ("muted=false", "asi"),
+            ("unprocessed=false", "asim"),
             ("silenced=false&inhibited=false&muted=false", "a"),
         ] {
-            let shown: String = chosen(all(), &wanted(query)).into_iter().map(|view| view.fingerprint).collect();
+            let shown = all().into_iter().filter_map(|view| wanted(query).choose(view));
+            let shown: String = shown.map(|view| view.fingerprint).collect();
             assert_eq!(shown, left, "{query}");
         }
     }
