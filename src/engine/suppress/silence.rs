@@ -148,6 +148,7 @@ impl Shard {
         }
         let replaced =
             replaced.filter(|slot| silences.get(*slot).is_some_and(|old| old.state != SilenceState::Expired));
+        let draft = &SilenceDraft { starts_at: start(now, draft), ..draft.clone() };
         let slot = match self.same_silence(by, draft, &matchers) {
             Ok(slot) => slot,
             Err(_) if self.suppression.silences.unexpired() - usize::from(replaced.is_some()) >= UNEXPIRED_MAX => {
@@ -249,9 +250,13 @@ fn fits(old: &Silence, now: Timestamp, draft: &SilenceDraft, matchers: &[LabelMa
     start && texts(&old.matchers) == texts(matchers)
 }
 
+/// When a new silence begins.
+fn start(now: Timestamp, draft: &SilenceDraft) -> Timestamp {
+    if draft.starts_at < now.minus(BACKDATED_MIN) { now } else { draft.starts_at }
+}
+
 fn set(silence: &mut Silence, now: Timestamp, by: &str, draft: &SilenceDraft) {
-    let kept = draft.starts_at == silence.starts_at || draft.starts_at >= now.minus(BACKDATED_MIN);
-    silence.starts_at = if kept { draft.starts_at } else { now };
+    silence.starts_at = draft.starts_at;
     silence.ends_at = draft.ends_at;
     silence.updated_at = now;
     by.clone_into(&mut silence.created_by);
