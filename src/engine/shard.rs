@@ -215,7 +215,9 @@ impl Shard {
                 }
                 Owner::Suppression => {
                     self.suppression_at = Timestamp::MAX;
-                    self.suppression_due(now);
+                    if self.suppression.deadline().is_some_and(|deadline| deadline <= due) {
+                        self.suppression_due(now);
+                    }
                     self.schedule_suppression();
                 }
             }

@@ -156,7 +156,9 @@ async fn silences(daemon: &Daemon, arguments: &[&str]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_own_commands_add_list_show_and_expire_silences() {
     let receiver = Receiver::start_signed().await;
-    let daemon = daemon(&receiver).await;
+    let sink = receiver.sink("timeout: 5s");
+    // Two shards: a silence is one for people all the same.
+    let daemon = Daemon::start(&format!("scope: [service]\nshards: 2\n{RULES}sinks: [{sink}]\n")).await;
     fire(&daemon, &[("checkout", "Slow"), ("search", "Slow")]).await;
     is_told(&receiver, "opened checkout").await;
     let add = ["add", r#"service="checkout""#, "--duration", "2h", "--comment", "a deploy", "--author", "ann"];

@@ -148,6 +148,7 @@ impl Shard {
         }
         let replaced =
             replaced.filter(|slot| silences.get(*slot).is_some_and(|old| old.state != SilenceState::Expired));
+        let draft = &SilenceDraft { starts_at: start(now, draft), ..draft.clone() };
         let slot = match self.same_silence(by, draft, &matchers) {
             Ok(slot) => slot,
             Err(_) if self.suppression.silences.unexpired() - usize::from(replaced.is_some()) >= UNEXPIRED_MAX => {
@@ -249,6 +250,11 @@ fn fits(old: &Silence, now: Timestamp, draft: &SilenceDraft, matchers: &[LabelMa
     start && texts(&old.matchers) == texts(matchers)
 }
 
+/// When a new silence begins.
+fn start(now: Timestamp, draft: &SilenceDraft) -> Timestamp {
+    if draft.starts_at < now.minus(BACKDATED_MIN) { now } else { draft.starts_at }
+}
+
 /// Whether the start is the known one, to the second: clients give it back as they were shown it, in milliseconds or less.
 fn same_start(draft: &SilenceDraft, known: &Silence) -> bool {
     let second = |at: Timestamp| at.as_micros().div_euclid(1_000_000);
@@ -257,7 +263,7 @@ fn same_start(draft: &SilenceDraft, known: &Silence) -> bool {
 
 fn set(silence: &mut Silence, now: Timestamp, by: &str, draft: &SilenceDraft) {
     if !same_start(draft, silence) {
-        silence.starts_at = if draft.starts_at >= now.minus(BACKDATED_MIN) { draft.starts_at } else { now };
+        silence.starts_at = draft.starts_at;
     }
     silence.ends_at = draft.ends_at;
     silence.updated_at = now;

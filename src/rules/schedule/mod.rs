@@ -67,7 +67,7 @@ impl Schedule {
     /// Whether it is open at an instant, and until when nothing changes.
     ///
     /// Costs a look at the occurrences of the last hour, or of one duration where there are none, and at up to 64 that
-    /// follow: microseconds for what people write, some milliseconds for a rule that occurs every minute.
+    /// follow: some 10 µs for what people write, below 1 ms for the most hostile rule found.
     pub fn at(&self, now: Timestamp) -> State {
         match self.opening_at(now) {
             Some(opening) => State { open: true, next_change: Some(opening.until) },
