@@ -162,6 +162,12 @@ impl Trace {
         let all: Vec<usize> = (0..self.alerts.len()).filter(takes_part).collect();
         let count = chance.random_range(1..=3);
         let mut chosen: Vec<usize> = all.choose_multiple(chance, count).copied().collect();
+        if !self.steps.is_empty() {
+            // One that ends while another begins lets what both inhibit through, if only for an instant.
+            let inhibits = |place: &usize| matches!(self.alerts[*place].role, Role::Source | Role::Both);
+            let first = chosen.iter().copied().find(inhibits);
+            chosen.retain(|place| !inhibits(place) || Some(*place) == first);
+        }
         // Alerts of one group arrive side by side, so that no notification falls between them.
         chosen.sort_by_key(|place| self.alerts[*place].group);
         let mut ops: Vec<(usize, Op)> = Vec::new();
