@@ -194,7 +194,7 @@ async fn alertmanager_tells_the_same_of_the_same_traces() {
     println!("{found}; {} traces were spoilt by a busy machine", spoilt.len());
     let shown = faults.into_iter().filter(|(trace, _)| !spoilt.contains(trace)).map(|(_, fault)| fault);
     let faults: Vec<String> = shown.chain(found.faults).collect();
-    let shown = faults.iter().take(setting("SHOW", 10) as usize).cloned().collect::<Vec<_>>().join("\n");
+    let shown = faults.iter().take(10).cloned().collect::<Vec<_>>().join("\n");
     assert!(faults.is_empty(), "seed {seed}: {} differences without a reason:\n{shown}", faults.len());
     assert!(spoilt.len() * 6 <= count, "{} of {count} traces were spoilt: too busy a machine", spoilt.len());
     systems.daemon.is_sound().await;
