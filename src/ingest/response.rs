@@ -214,17 +214,21 @@ mod tests {
             rule: Some(Arc::from("a \"quoted\" rule")),
             ..Verdict::new(Outcome::Pending, Reason::Waiting { have: 2, need: 3 })
         };
+        let muted = Verdict {
+            muted_by: Some(Arc::from("cluster-down")),
+            ..Verdict::new(Outcome::Suppressed, Reason::Inhibited)
+        };
         let full = Verdict::new(Outcome::Rejected, Reason::LimitReached);
-        let late = Reject::new(5, Code::Time, "/occurred_at", "RFC 3339 required");
+        let late = Reject::new(6, Code::Time, "/occurred_at", "RFC 3339 required");
         let first = Reject::new(0, Code::Missing, "/source", "is required");
-        Answer::new(vec![opened, linked.clone(), linked, waiting, full], vec![late, first])
+        Answer::new(vec![opened, linked.clone(), linked, waiting, muted, full], vec![late, first])
     }
 
     #[test]
     fn the_protobuf_reads_back_as_the_generated_type() {
         let response = proto::PushResponse::decode(answer().to_protobuf()).unwrap();
         let outcomes: Vec<_> = response.verdicts.iter().map(|verdict| verdict.verdict().as_str_name()).collect();
-        let expected = ["REJECTED", "OPENED", "LINKED", "LINKED", "PENDING", "REJECTED", "REJECTED"];
+        let expected = ["REJECTED", "OPENED", "LINKED", "LINKED", "PENDING", "SUPPRESSED", "REJECTED", "REJECTED"];
         assert_eq!(outcomes, expected.map(|name| format!("OUTCOME_{name}")));
         let first = &response.verdicts[0];
         let refused = proto::Verdict {
@@ -240,8 +244,9 @@ mod tests {
         assert_eq!(response.verdicts[2], response.verdicts[3]);
         assert_eq!(response.verdicts[4].rule, "a \"quoted\" rule");
         assert_eq!(response.verdicts[4].message, "2 of 3: the rule waits for more");
-        assert_eq!(response.verdicts[5].code, "E_TIME");
-        assert_eq!(response.verdicts[6].code, "E_CAPACITY");
+        assert_eq!(response.verdicts[5].muted_by, "cluster-down");
+        assert_eq!(response.verdicts[6].code, "E_TIME");
+        assert_eq!(response.verdicts[7].code, "E_CAPACITY");
     }
 
     #[test]
@@ -257,7 +262,7 @@ mod tests {
     #[test]
     fn the_json_counts_and_lists_in_the_order_of_the_request() {
         let value: serde_json::Value = serde_json::from_str(&answer().to_json()).unwrap();
-        assert_eq!(value["accepted"], 4);
+        assert_eq!(value["accepted"], 5);
         assert_eq!(value["rejected"], 3);
         let results = value["results"].as_array().unwrap();
         for (index, result) in results.iter().enumerate() {
@@ -268,11 +273,14 @@ mod tests {
             serde_json::json!({"index": 2, "verdict": "linked", "reason": "incident_open", "incident": incident});
         assert_eq!(results[2], linked);
         assert_eq!(results[3]["incident"], *incident);
+        let muted =
+            serde_json::json!({"index": 5, "verdict": "suppressed", "reason": "inhibited", "muted_by": "cluster-down"});
+        assert_eq!(results[5], muted);
         let rejected = serde_json::json!({
-            "index": 5, "verdict": "rejected", "reason": "invalid",
+            "index": 6, "verdict": "rejected", "reason": "invalid",
             "code": "E_TIME", "field": "/occurred_at", "message": "RFC 3339 required"
         });
-        assert_eq!(results[5], rejected);
+        assert_eq!(results[6], rejected);
     }
 
     #[test]

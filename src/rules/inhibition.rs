@@ -221,7 +221,7 @@ impl Check {
         let missing: Vec<&str> = scope.iter().filter(|l| !config.equal.contains(l)).map(String::as_str).collect();
         if !missing.is_empty() {
             let missing = missing.join(", ");
-            let message = "would mute across scopes, which never meet: add the scope's labels, here";
+            let message = "would mute across scopes, which never meet: add the scope's labels to `equal`, here";
             self.error(root, "equal", format!("{message} {missing}"));
         }
     }

@@ -11,6 +11,8 @@ mod inhibit;
 pub(super) mod maintenance;
 mod settle;
 pub mod silence;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 use std::sync::Arc;

@@ -280,11 +280,13 @@ impl Rig {
             let mut silenced_by: Vec<String> = matching.map(|known| known.id.to_string()).collect();
             silenced_by.iter().for_each(|id| *muting.entry(id.clone()).or_default() += 1);
             let mut found = alert.silenced_by.clone();
-            (silenced_by.sort(), found.sort());
+            silenced_by.sort();
+            found.sort();
             prop_assert_eq!(&found, &silenced_by, "{:?}", alert);
             let mut inhibited_by = self.inhibitors(alert, &firing);
             let mut found = alert.inhibited_by.clone();
-            (inhibited_by.sort(), found.sort());
+            inhibited_by.sort();
+            found.sort();
             prop_assert_eq!(&found, &inhibited_by, "{:?}", alert);
             let muted = !silenced_by.is_empty() || !inhibited_by.is_empty();
             prop_assert_eq!(alert.state == AlertViewState::Suppressed, muted, "{:?}", alert);
