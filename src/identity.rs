@@ -89,6 +89,8 @@ pub mod domain {
     pub const CATALOGUE: u8 = 16;
     /// What a heartbeat expects: its name and the values of its labels.
     pub const HEARTBEAT: u8 = 20;
+    /// A silence.
+    pub const SILENCE: u8 = 20;
 }
 
 /// Alertmanager's fingerprint: FNV-1a (64 bit) over the sorted labels, each name and value followed by `0xff`.

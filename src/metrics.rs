@@ -18,6 +18,9 @@ pub const VERDICTS: [&str; 10] =
 /// What happens to incidents, by the public names of the deliveries' actions.
 const TRANSITIONS: [&str; 8] =
     ["opened", "updated", "linked", "escalated", "acknowledged", "resolved", "reopened", "closed"];
+const SILENCE_STATES: [&str; 3] = ["pending", "active", "expired"];
+/// Why alerts are muted, by the codes of the engine's reasons.
+const SUPPRESSION_REASONS: [&str; 3] = ["silenced", "inhibited", "maintenance"];
 const DELIVERY_RESULTS: [&str; 4] = ["delivered", "failed", "folded", "parked"];
 
 const SECONDS: [f64; 14] =
@@ -71,6 +74,8 @@ pub struct Metrics {
     pub key_labels_missing: Counter,
     /// Bytes of hot state, by estimate.
     pub state_bytes: Gauge,
+    /// Maintenance windows that are open.
+    pub maintenance_open: Gauge,
 }
 
 /// What went against a law of the engine. Stays 0.
@@ -139,10 +144,13 @@ impl Metrics {
             unknown_severities: plain("incidentd_unknown_severity_total"),
             key_labels_missing: plain("incidentd_key_label_missing_total"),
             state_bytes: gauge("incidentd_state_bytes"),
+            maintenance_open: gauge("incidentd_maintenance_windows_open"),
             recorder,
         };
         metrics.in_flight.set(0.0);
         metrics.commit_healthy.set(1.0);
+        metrics.set_silences([0; 3]);
+        metrics.set_suppressed([0; 3]);
         for counter in [
             &metrics.commit_failures,
             &metrics.journal_bytes,
@@ -224,6 +232,20 @@ impl Metrics {
     /// Alerts by state: `firing`, `resolved`, `stale`.
     pub fn set_alerts(&self, state: &'static str, alerts: f64) {
         self.gauge("incidentd_alerts", &[("state", state)]).set(alerts);
+    }
+
+    /// Silences: pending, active, expired.
+    pub fn set_silences(&self, silences: [u64; 3]) {
+        for (state, silences) in SILENCE_STATES.iter().zip(silences) {
+            self.gauge("incidentd_silences", &[("state", state)]).set(silences as f64);
+        }
+    }
+
+    /// Muted alerts: silenced, inhibited, maintenance.
+    pub fn set_suppressed(&self, alerts: [u64; 3]) {
+        for (reason, alerts) in SUPPRESSION_REASONS.iter().zip(alerts) {
+            self.gauge("incidentd_alerts_suppressed", &[("reason", reason)]).set(alerts as f64);
+        }
     }
 
     /// Incidents by status and priority, closed ones not counted.
@@ -343,9 +365,11 @@ fn describe(recorder: &PrometheusRecorder) {
         ("incidentd_rule_errors_total", "Alerts for which the condition of a rule could not be evaluated"),
         ("incidentd_unknown_severity_total", "Alertmanager severities that the map does not know, taken as warning"),
     ];
-    const GAUGES: [(&str, &str); 11] = [
+    const GAUGES: [(&str, &str); 14] = [
         ("incidentd_events_in_flight", "Events received and not yet decided"),
         ("incidentd_alerts", "Alerts held, by state"),
+        ("incidentd_silences", "Silences remembered, by state"),
+        ("incidentd_alerts_suppressed", "Alerts that fire and are muted, by the reason that is named"),
         ("incidentd_incidents", "Incidents that are not closed, by status and priority"),
         ("incidentd_delivery_backlog", "Deliveries that wait for a sink"),
         ("incidentd_sink_breaker_open", "1 while a sink's circuit breaker lets nothing through"),
@@ -354,6 +378,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("incidentd_config_last_reload_success_timestamp_seconds", "When a configuration was last accepted"),
         ("incidentd_build_info", "The version that runs"),
         ("incidentd_state_bytes", "Bytes of hot state, by estimate"),
+        ("incidentd_maintenance_windows_open", "Maintenance windows that are open"),
         ("incidentd_commit_healthy", "1 while commits succeed"),
     ];
     const HISTOGRAMS: [(&str, &str); 4] = [

@@ -1,8 +1,10 @@
-//! The one port (`listener`), and the HTTP routes for people and dashboards: incidents, metrics, health, reload.
+//! The one port (`listener`), and the HTTP routes for people and dashboards: incidents, silences, metrics, health, reload.
 //!
-//! Stateless: everything comes in through [`ApiState`]. Handlers never wait for a shard's turn except for the alerts
-//! of one incident, and reads of the store run on threads that may block. Who may call what is the listener's matter.
+//! Stateless: everything comes in through [`ApiState`]. Handlers never wait for a shard's turn except for what only the
+//! shards know, alerts and silences; reads of the store run on threads that may block. Who may call what is the listener's
+//! matter.
 
+mod alertmanager;
 mod incidents;
 mod listener;
 mod merges;
@@ -10,8 +12,10 @@ mod operate;
 mod problem;
 mod reload;
 mod rules;
+mod silences;
 mod sinks;
 
+pub use alertmanager::{Listings, Routing, RoutingOf};
 pub use listener::{Listener, check_bind, with_fallbacks};
 pub use merges::Operators;
 pub use problem::{Problem, echo};
@@ -27,8 +31,10 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
 
+use crate::clock::Clock;
 use crate::engine::incident::AlertDoc;
 use crate::engine::unmatched::UnmatchedReport;
+use crate::event::Timestamp;
 use crate::identity::IncidentId;
 use crate::metrics::Metrics;
 use crate::runtime::ReadModel;
@@ -68,6 +74,16 @@ pub struct ApiState {
     pub unmatched: UnmatchedOf,
     /// How the sinks fare.
     pub sinks: Arc<dyn Sinks>,
+    /// The shards: what fires, what is silenced.
+    pub router: crate::runtime::Router,
+    /// Who is told what, by the configuration in force.
+    pub routing: RoutingOf,
+    /// Room for listings of alerts.
+    pub listings: Listings,
+    /// Tells the time.
+    pub clock: Clock,
+    /// When the daemon started.
+    pub started_at: Timestamp,
 }
 
 /// The routes, ready to be merged into the listener's.
@@ -80,6 +96,8 @@ pub fn routes(state: ApiState) -> Router {
         .route("/api/v1/incidents/{id}/split", post(merges::split))
         .route("/api/v1/unions", get(merges::culprits))
         .route("/api/v1/rules/unmatched", get(rules::unmatched))
+        .route("/api/v1/silences", get(silences::list))
+        .route("/api/v1/silences/{id}", get(silences::show))
         .route("/api/v1/sinks", get(sinks::list))
         .route("/api/v1/sinks/{name}/parked", get(sinks::parked))
         .route("/api/v1/sinks/{name}/retry", post(sinks::retry))
@@ -87,6 +105,7 @@ pub fn routes(state: ApiState) -> Router {
         .route("/-/healthy", get(operate::healthy))
         .route("/-/ready", get(operate::ready))
         .route("/-/reload", post(reload::reload))
+        .merge(alertmanager::routes())
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(map_response(secured))
         .with_state(state)

@@ -22,6 +22,11 @@ POST /api/v1/incidents/{id}/merge    merges it into another one
 POST /api/v1/incidents/{id}/split    takes out of it what was merged into it
 GET  /api/v1/unions                  values of union rules that join nothing further
 GET  /api/v1/rules/unmatched         which alerts no rule wants, by source and label
+GET  /api/v1/silences                silences, with what they have muted
+GET  /api/v1/silences/{id}           one of them
+GET  /api/v2/alerts                  what fires, as Alertmanager shows it; also /api/v2/alerts/groups
+     /api/v2/silences                silences as Alertmanager has them: GET, POST; /api/v2/silence/{id}: GET, DELETE
+GET  /api/v2/status                  for clients of Alertmanager; also /api/v2/receivers
 GET  /api/v1/sinks                   how every sink fares
 GET  /api/v1/sinks/{name}/parked     deliveries that were given up
 POST /api/v1/sinks/{name}/retry      tries them again

@@ -77,6 +77,9 @@ impl Reads for Shelf {
         let shelf = self.0.lock().unwrap();
         Ok(shelf.iter().find(|doc| doc.id == id).map(|doc| serde_json::to_string(doc).unwrap()))
     }
+    fn silences(&self) -> Result<Vec<(String, u16, String)>, StoreError> {
+        Ok(Vec::new())
+    }
     fn timeline(&self, incident: IncidentId, _: usize) -> Result<Vec<TimelineEntry>, StoreError> {
         let at = Timestamp::from_micros(1_800_000_000_000_000);
         let (by, reason) = ("rule:service-degraded".to_owned(), "condition_met".to_owned());
@@ -110,6 +113,18 @@ fn alert() -> AlertDoc {
     }
 }
 
+/// A shard that knows nothing.
+fn router() -> crate::runtime::Router {
+    use crate::rules::{Definition, compile, default_rules};
+    use crate::runtime::{Runtime, RuntimeConfig};
+    let rules = Arc::new(compile(&Definition::of(&default_rules(), &[])).0);
+    let engine = crate::engine::EngineConfig::default();
+    let config = RuntimeConfig { shards: 1, scope: Vec::new(), max_in_flight: 10, engine };
+    let store = Box::new(crate::store::MemoryStore::new());
+    let started = Runtime::start(&config, store, &rules, &Clock::system(), &Metrics::new(), Arc::new(|_| ()));
+    started.unwrap().router
+}
+
 fn state(live: &[Arc<IncidentDoc>], stored: Vec<Arc<IncidentDoc>>) -> ApiState {
     let read_model = Arc::new(ReadModel::default());
     read_model.apply(live, &[]);
@@ -125,6 +140,11 @@ fn state(live: &[Arc<IncidentDoc>], stored: Vec<Arc<IncidentDoc>>) -> ApiState {
         reload: Arc::new(|| Box::pin(async { Err(vec!["rules.yaml:3:5: unknown key `grup_by`".to_owned()]) })),
         operators: Arc::new(Nobody),
         sinks: Arc::new(OneSink),
+        router: router(),
+        routing: Arc::new(|| Box::pin(async { Routing { receivers: vec!["ops".into()], ..Routing::default() } })),
+        listings: Listings::default(),
+        clock: Clock::system(),
+        started_at: Timestamp::from_micros(1_800_000_000_000_000),
     }
 }
 
@@ -301,10 +321,52 @@ async fn an_unknown_incident_is_a_404_problem() {
 }
 
 #[tokio::test]
+async fn an_unknown_silence_is_a_problem_here_and_a_message_in_alertmanagers_api() {
+    let path = "/silences/00000000-0000-0000-0000-000000000001";
+    let (status, kind, body) = call(state(&[], vec![]), Method::GET, &format!("/api/v1{path}")).await;
+    assert_eq!((status, kind.as_str()), (StatusCode::NOT_FOUND, "application/problem+json"), "{body}");
+    let path = path.replace("silences", "silence");
+    let (status, kind, body) = call(state(&[], vec![]), Method::GET, &format!("/api/v2{path}")).await;
+    assert_eq!(
+        (status, kind.as_str(), body.as_str()),
+        (StatusCode::NOT_FOUND, "application/json", "\"silence not found\"")
+    );
+    let (_, page) = get_json(state(&[], vec![]), "/api/v1/silences").await;
+    assert_eq!(page, json!({"silences": []}));
+}
+
+#[tokio::test]
+async fn nothing_is_silenced_while_no_commits_are_taken() {
+    let path = "/api/v2/silence/00000000-0000-0000-0000-000000000001";
+    let (status, _, body) = call(state(&[], vec![]), Method::DELETE, path).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body.contains("does not take commits"), "{body}");
+}
+
+#[tokio::test]
+async fn clients_of_alertmanager_learn_the_version_and_the_receivers() {
+    let (_, status) = get_json(state(&[], vec![]), "/api/v2/status").await;
+    assert_eq!(
+        (&status["cluster"]["status"], &status["uptime"]),
+        (&"disabled".into(), &"2027-01-15T08:00:00.000Z".into())
+    );
+    assert_eq!(status["versionInfo"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(get_json(state(&[], vec![]), "/api/v2/receivers").await.1, json!([{"name": "ops"}]));
+}
+
+#[tokio::test]
 async fn who_looks_at_the_root_is_told_what_there_is() {
     let (status, kind, body) = call(state(&[], vec![]), Method::GET, "/").await;
     assert_eq!((status, kind.as_str()), (StatusCode::OK, "text/plain; charset=utf-8"));
-    for route in ["/api/v1/events", "/api/v2/alerts", "/api/v1/incidents/{id}", "/metrics", "/-/ready", "/-/reload"] {
+    for route in [
+        "/api/v1/events",
+        "/api/v2/alerts",
+        "/api/v1/incidents/{id}",
+        "/api/v2/silences",
+        "/metrics",
+        "/-/ready",
+        "/-/reload",
+    ] {
         assert!(body.contains(route), "{route}: {body}");
     }
 }

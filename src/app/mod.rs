@@ -27,6 +27,7 @@ use crate::ingest::kafka::{KafkaHandle, KafkaSource, KafkaSourceConfig};
 use crate::ingest::{Intake, grpc, http};
 use crate::metrics::Metrics;
 use crate::outbox::{Closed, Ledger, Outbox, Parts, random_jitter};
+use crate::rules::RuleConfig;
 use crate::runtime::{CommandError, LedgerHandle, PositionBook, Runtime, RuntimeConfig};
 use crate::sinks::{self, Sink, SinkConfig};
 use crate::store::{Settlement, SqliteConfig, SqliteStore, Store};
@@ -302,7 +303,7 @@ fn runtime_config(config: &Config) -> RuntimeConfig {
 
 fn api_state(shared: &Arc<Shared>, runtime: &Runtime) -> ApiState {
     let (router, store_up, stopping) = (shared.router.clone(), runtime.store_up.clone(), shared.stopping.clone());
-    let (reloading, looking) = (shared.clone(), shared.router.clone());
+    let (reloading, routed, looking) = (shared.clone(), shared.clone(), shared.router.clone());
     ApiState {
         read_model: runtime.read_model.clone(),
         reads: runtime.reads.clone(),
@@ -330,6 +331,14 @@ fn api_state(shared: &Arc<Shared>, runtime: &Runtime) -> ApiState {
             Box::pin(async move { router.unmatched(limit).await })
         }),
         sinks: Arc::new(OutboxDoor(shared.outbox.clone())),
+        router: shared.router.clone(),
+        routing: Arc::new(move || {
+            let shared = routed.clone();
+            Box::pin(async move { routing(&*shared.config.lock().await) })
+        }),
+        listings: api::Listings::default(),
+        clock: shared.clock.clone(),
+        started_at: shared.clock.now(),
     }
 }
 
@@ -356,6 +365,17 @@ impl api::Operators for ShardsDoor {
             culprits
         })
     }
+}
+
+/// Who is told what; a rule that names no sink tells all of them.
+fn routing(config: &Config) -> api::Routing {
+    let receivers: Vec<Arc<str>> = config.sinks.iter().map(|sink| sink.name.as_str().into()).collect();
+    let named = |rule: &RuleConfig| -> Vec<Arc<str>> {
+        let notify = rule.notify.as_ref();
+        notify.map_or_else(|| receivers.clone(), |names| names.iter().map(|name| name.as_str().into()).collect())
+    };
+    let notify = config.rules.iter().map(|rule| (rule.name.as_str().into(), named(rule))).collect();
+    api::Routing { receivers, notify }
 }
 
 /// The API's way to the outbox.

@@ -59,12 +59,20 @@ impl Client {
         self.call(self.http.post(self.at(path))).await
     }
 
-    /// Posts JSON to a path below the URL. The answer's body, or `None` where there is no such thing.
+    /// Posts a JSON document to a path below the URL. The answer's body, or `None` where there is no such thing.
     ///
     /// # Errors
     /// When the daemon cannot be reached or refuses.
-    pub async fn post_json(&self, path: &[&str], body: &Value) -> Result<Option<String>, Failure> {
-        self.call(self.http.post(self.at(path)).json(body)).await
+    pub async fn send(&self, path: &[&str], document: &Value) -> Result<Option<String>, Failure> {
+        self.call(self.http.post(self.at(path)).json(document)).await
+    }
+
+    /// Deletes what is at a path below the URL. The answer's body, or `None` where there is no such thing.
+    ///
+    /// # Errors
+    /// When the daemon cannot be reached or refuses.
+    pub async fn delete(&self, path: &[&str]) -> Result<Option<String>, Failure> {
+        self.call(self.http.delete(self.at(path))).await
     }
 
     fn at(&self, path: &[&str]) -> Url {
@@ -106,14 +114,15 @@ impl Client {
 
     fn refused(&self, status: StatusCode, body: &str) -> Failure {
         let problem: Value = serde_json::from_str(body).unwrap_or_default();
-        let said =
-            problem["detail"].as_str().or(problem["title"].as_str()).map_or_else(|| status.to_string(), str::to_owned);
+        // A problem of ours, or one of the two forms of Alertmanager's API.
+        let said = problem["detail"].as_str().or(problem["title"].as_str()).or(problem["message"].as_str());
+        let said = said.or(problem.as_str()).map_or_else(|| status.to_string(), str::to_owned);
         let failure = Failure::failed(format!("{} refused: {said}", self.url));
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 failure.remedy("give a token of scope `read` with --token or INCIDENTD_TOKEN")
             }
-            StatusCode::BAD_REQUEST | StatusCode::CONFLICT => failure,
+            StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => failure,
             _ => failure.remedy("look at the daemon's log, or try again later"),
         }
     }

@@ -11,6 +11,7 @@ mod incidents;
 mod rules;
 mod run;
 mod send;
+mod silences;
 mod sinks;
 pub mod terminal;
 
@@ -65,6 +66,9 @@ enum Command {
         /// Take what is only unwise for an error.
         #[arg(long)]
         strict: bool,
+        /// Show when maintenance windows open next.
+        #[arg(long)]
+        explain: bool,
         /// Configuration files.
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
@@ -72,6 +76,7 @@ enum Command {
     Send(send::SendArgs),
     Incidents(incidents::IncidentsArgs),
     Rules(rules::RulesArgs),
+    Silences(silences::SilencesArgs),
     Sinks(sinks::SinksArgs),
     /// Print a JSON Schema, for editors.
     #[command(after_help = "Example:\n  incidentd schema config > incidentd.schema.json")]
@@ -131,12 +136,13 @@ impl Cli {
     /// Runs the command and tells how it ended.
     pub fn execute(self) -> ExitCode {
         let done = match self.command {
-            Command::Check { files, strict } => return check(&files, strict),
+            Command::Check { files, strict, explain } => return check(&files, strict, explain),
             Command::Run(args) => block_on(run::run(args)),
             Command::Demo(args) => block_on(demo::demo(args)),
             Command::Send(args) => block_on(send::send(args)),
             Command::Incidents(args) => block_on(incidents::incidents(args)),
             Command::Rules(args) => block_on(rules::rules(args)),
+            Command::Silences(args) => block_on(silences::silences(args)),
             Command::Sinks(args) => block_on(sinks::sinks(args)),
             Command::Schema { of } => schema(of),
             Command::Completions { shell } => completions(shell),
@@ -154,8 +160,8 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
     done
 }
 
-fn check(files: &[PathBuf], strict: bool) -> ExitCode {
-    ExitCode::from(check::check(files, strict))
+fn check(files: &[PathBuf], strict: bool, explain: bool) -> ExitCode {
+    ExitCode::from(check::check(files, strict, explain))
 }
 
 fn schema(of: SchemaOf) -> Result<(), Failure> {
@@ -262,6 +268,14 @@ mod tests {
             "incidentd incidents split INC-0A1B2C3D4E5F6 --into INC-0A1B2C3D4E5F6",
             "incidentd rules",
             "incidentd rules unmatched --limit 0",
+            "incidentd silences add --duration 1h --comment c",
+            "incidentd silences add a=b --comment c",
+            "incidentd silences add a=b --duration 1h",
+            "incidentd silences add alertname --duration 1h --comment c",
+            "incidentd silences add a=b --duration 0s --comment c",
+            "incidentd silences add a=b --until tomorrow --comment c",
+            "incidentd silences add a=b --until 2026-01-31T18:00:00Z --duration 1h --comment c",
+            "incidentd silences expire",
             "incidentd schema",
             "incidentd run --listen here",
         ] {

@@ -233,6 +233,16 @@ impl Config {
         parse(name, text, environment, &|_| Vec::new())
     }
 
+    /// Problems that only show beside a valid file, such as at the time of a check, at their places in it.
+    pub fn locate(path: &Path, problems: Vec<Problem>) -> Vec<Diagnostic> {
+        let name = path.display().to_string();
+        let text = if problems.is_empty() { None } else { file::read(path).ok() };
+        let lookup = |variable: &str| std::env::var(variable).ok();
+        let document =
+            text.and_then(|text| document::Document::parse(text.trim_start_matches('\u{feff}'), &lookup).ok());
+        document.map_or_else(Vec::new, |document| diagnostics(&name, &document, problems))
+    }
+
     /// The rules, compiled, and their problems.
     pub fn rule_set(&self) -> (RuleSet, Vec<Problem>) {
         let sinks: Vec<String> = self.sinks.iter().map(|sink| sink.name.clone()).collect();

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::flapping::Turns;
 use super::memory::interner::{Interner, Symbol};
 use super::memory::slab::Slab;
+use super::suppress::Mark;
 use crate::event::{Batch, Event, Severity, Status, Timestamp};
 use crate::identity::Fingerprint;
 
@@ -152,6 +153,8 @@ pub(super) struct Alert {
     pub(super) unwanted: bool,
     pub(super) state: AlertState,
     pub(super) severity: Severity,
+    /// What keeps it from its rules.
+    pub(super) mark: Mark,
     pub(super) dirty: Dirty,
 }
 

@@ -24,6 +24,10 @@ pub(super) struct Sighting<'a> {
     pub(super) changed: bool,
     /// It repeats an alert that had ended or gone stale, with a lease that is over: it counts, and does not fire anew.
     pub(super) lapsed: bool,
+    /// By it the alert begins to fire.
+    pub(super) begins: bool,
+    /// It was withheld before, and is not late for that.
+    pub(super) again: bool,
 }
 
 impl Sighting<'_> {
@@ -281,6 +285,7 @@ impl Shard {
         self.schedule_alert(slot);
         if membership.firing {
             self.groups.slots[group].firing -= 1;
+            self.member_hushed(slot, group);
         }
         self.groups.slots[group].flapping -= u32::from(membership.flapping);
         self.drop_member(group, membership.place);
@@ -323,6 +328,7 @@ impl Shard {
         };
         if !was_firing {
             self.groups.slots[group].firing += 1;
+            self.member_joined(group);
             self.mark_alert(slot, Dirty::Whole);
         }
         was_firing
@@ -370,7 +376,7 @@ impl Shard {
             return verdict(Outcome::Stale, Reason::OlderThanKnown);
         }
         let need = self.need(&rule, group);
-        if need > 1 && self.is_late(sighting, &rule, newest) {
+        if need > 1 && !sighting.again && self.is_late(sighting, &rule, newest) {
             return verdict(Outcome::Stale, Reason::Late);
         }
         let progress = self.count(sighting, group, &rule, need);
@@ -420,6 +426,7 @@ impl Shard {
         self.mark_alert(slot, Dirty::Whole);
         let state = &mut self.groups.slots[group];
         state.firing -= 1;
+        self.member_hushed(slot, group);
         self.mark_group(group, Dirty::Whole);
         // Of an alert that flaps, changes are counted and not told.
         if self.groups.slots[group].phase == Phase::Live && !flapping {

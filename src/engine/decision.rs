@@ -196,6 +196,16 @@ pub enum Reason {
     OlderThanKnown,
     /// Later than the lateness allowed.
     Late,
+    /// A silence mutes the alert.
+    Silenced,
+    /// Another alert that fires mutes it.
+    Inhibited,
+    /// A maintenance window that names the alert is open.
+    Maintenance,
+    /// An inhibition rule waits whether another alert mutes it.
+    AwaitsInhibition,
+    /// Not all that fires in the incident is muted any more.
+    SuppressionEnded,
     /// A documented bound is reached.
     LimitReached,
     /// Refused; the reject says why.
@@ -257,6 +267,11 @@ impl Reason {
             Reason::ServiceMissing => "service_missing",
             Reason::OlderThanKnown => "older_than_known",
             Reason::Late => "late",
+            Reason::Silenced => "silenced",
+            Reason::Inhibited => "inhibited",
+            Reason::Maintenance => "maintenance",
+            Reason::AwaitsInhibition => "awaits_inhibition",
+            Reason::SuppressionEnded => "suppression_ended",
             Reason::LimitReached => "limit_reached",
             Reason::Invalid => "invalid",
         }
@@ -323,6 +338,11 @@ impl fmt::Display for Reason {
             Reason::ServiceMissing => f.write_str("the change names no service"),
             Reason::OlderThanKnown => f.write_str("a newer event has said otherwise"),
             Reason::Late => f.write_str("later than the lateness allowed"),
+            Reason::Silenced => f.write_str("a silence mutes the alert"),
+            Reason::Inhibited => f.write_str("another alert that fires mutes it"),
+            Reason::Maintenance => f.write_str("a maintenance window is open"),
+            Reason::AwaitsInhibition => f.write_str("an inhibition rule waits for what would mute it"),
+            Reason::SuppressionEnded => f.write_str("not all that fires is muted any more"),
             Reason::LimitReached => f.write_str("a limit of the engine is reached"),
             Reason::Invalid => f.write_str("the event is invalid"),
         }
@@ -340,17 +360,19 @@ pub struct Verdict {
     pub incident: Option<IncidentId>,
     /// The rule that waits for more or could not take it.
     pub rule: Option<Arc<str>>,
+    /// What keeps it from its rules: the id of a silence, the name of an inhibition rule or of a maintenance window.
+    pub muted_by: Option<Arc<str>>,
 }
 
 impl Verdict {
-    /// A verdict that concerns no incident and no rule.
+    /// A verdict that concerns no incident and no rule, and is not muted.
     pub const fn new(outcome: Outcome, reason: Reason) -> Self {
-        Self { outcome, reason, incident: None, rule: None }
+        Self { outcome, reason, incident: None, rule: None, muted_by: None }
     }
 
     /// A verdict that concerns an incident.
     pub const fn of(outcome: Outcome, reason: Reason, incident: IncidentId) -> Self {
-        Self { outcome, reason, incident: Some(incident), rule: None }
+        Self { outcome, reason, incident: Some(incident), rule: None, muted_by: None }
     }
 }
 
@@ -359,6 +381,8 @@ impl Verdict {
 pub struct Decision {
     /// What happened.
     pub action: Action,
+    /// What sinks are told that has happened: `opened`, where they do not know the incident yet.
+    pub told_as: Action,
     /// Why.
     pub reason: Reason,
     /// The number of the decision within its incident.

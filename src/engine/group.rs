@@ -16,6 +16,7 @@ use super::memory::interner::{Interner, Symbol};
 use super::memory::slab::Slab;
 use super::relate::Relations;
 use super::relate::storm::StormState;
+use super::suppress::Hush;
 use super::window::Span;
 use crate::event::{Severity, Timestamp};
 use crate::identity::IncidentId;
@@ -125,6 +126,7 @@ pub(super) struct Incident {
     pub(super) relations: Relations,
     /// While alerts of it flap.
     pub(super) flapping: Option<Flapping>,
+    pub(super) hush: Hush,
 }
 
 /// How a rule's condition came to hold.

@@ -16,6 +16,7 @@ use super::incident::{IncidentLink, IncidentStatus};
 use super::memory::timers::Owner;
 use super::relate::Relations;
 use super::shard::Shard;
+use super::suppress::Hush;
 use crate::delivery::Action;
 use crate::event::{Severity, Timestamp};
 use crate::identity::{IncidentId, domain};
@@ -143,6 +144,7 @@ impl Shard {
             policy: policy(rule),
             relations: Relations::default(),
             flapping: None,
+            hush: Hush::default(),
         }
     }
 
@@ -380,7 +382,10 @@ impl Shard {
     }
 
     /// The opening was held back long enough.
-    fn wait_over(&mut self, now: Timestamp, group: u32) {
+    pub(super) fn wait_over(&mut self, now: Timestamp, group: u32) {
+        if self.park(group) {
+            return;
+        }
         let state = &mut self.groups.slots[group];
         let opening = state.opening.take();
         state.phase = Phase::Gathering;
@@ -554,30 +559,48 @@ impl Shard {
         self.schedule_group(group);
     }
 
-    pub(super) fn push_decision(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, detail: String) {
+    pub(super) fn push_decision(
+        &mut self,
+        now: Timestamp,
+        group: u32,
+        action: Action,
+        reason: Reason,
+        mut detail: String,
+    ) {
+        let Some(incident) = self.groups.slots[group].incident.as_deref() else { return };
+        // Who is told is decided here and nowhere else. A resolve always passes, where its incident was told of. What has
+        // begun or ended is told with what is gathered; of a part of a storm, the storm is told.
+        let told_later = matches!(reason, Reason::FlappingStarted | Reason::FlappingStopped | Reason::StormEnded);
+        let elsewhere = told_later || incident.relations.mutes(action);
+        let notify = if elsewhere { Arc::default() } else { incident.policy.notify.clone() };
+        let muted = !notify.is_empty() && self.keeps_back(group, action);
+        if muted {
+            detail.push_str("; nobody is told: all that fires is muted");
+        }
+        let notify = if muted { Arc::default() } else { notify };
+        let told_as = if notify.is_empty() { action } else { self.told_as(group, action) };
         let state = &self.groups.slots[group];
         let Some(incident) = state.incident.as_deref() else { return };
-        // Who is told is decided here and nowhere else. A resolve always passes.
-        // What has begun or ended is told with what is gathered.
-        let told_later = matches!(reason, Reason::FlappingStarted | Reason::FlappingStopped | Reason::StormEnded);
-        let muted = told_later
-            || incident.relations.mutes(action)
-            || (!matches!(action, Action::Resolved | Action::Closed) && self.is_group_muted(group));
-        let notify = if muted { Arc::default() } else { incident.policy.notify.clone() };
         let sequence = incident.sequence;
         let incident = Arc::new(self.doc(state, incident));
         let alerts = match action {
             Action::Closed => self.incident_alerts(incident.id, INCIDENT_ALERTS_KEPT).unwrap_or_default().0,
             _ => Vec::new(),
         };
-        if !notify.is_empty()
-            && let Some(incident) = self.groups.slots[group].incident.as_deref_mut()
-        {
-            incident.relations.told = true;
-        }
         self.mark_group(group, Dirty::Whole);
         let by = self.by.clone();
-        self.decisions.push(Decision { action, reason, sequence, at: now, detail, incident, alerts, by, notify });
+        self.decisions.push(Decision {
+            action,
+            told_as,
+            reason,
+            sequence,
+            at: now,
+            detail,
+            incident,
+            alerts,
+            by,
+            notify,
+        });
     }
 }
 

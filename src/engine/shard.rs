@@ -24,7 +24,8 @@ use super::relate::changes::Changes as RecentChanges;
 use super::relate::services::LiveServices;
 use super::relate::storm::Storms;
 use super::relate::union::Unions;
-use super::suppress::Suppression;
+use super::suppress::silence::SilenceChange;
+use super::suppress::{Mark, Suppression};
 use super::unmatched::Unmatched;
 use crate::event::{Batch, Event, Kind, Position, Status, Timestamp};
 use crate::identity::{Hasher, IncidentId};
@@ -43,6 +44,8 @@ pub struct Changes {
     pub decisions: Vec<Decision>,
     /// Numbers of live incidents that moved.
     pub counts: Vec<IncidentCounts>,
+    /// Silences that changed, and those that are forgotten.
+    pub silences: Vec<SilenceChange>,
     /// Kafka positions that moved.
     pub positions: Vec<Position>,
     /// How often the condition of a rule could not be evaluated.
@@ -69,8 +72,14 @@ pub struct Stats {
     pub stale: u64,
     /// Groups.
     pub groups: u64,
+    /// Silences: pending, active, expired.
+    pub silences: [u64; 3],
+    /// Muted alerts: by silences, by inhibition, by maintenance windows.
+    pub suppressed: [u64; 3],
     /// Bytes, by estimate.
     pub bytes: u64,
+    /// Maintenance windows that are open.
+    pub maintenance_open: u64,
     /// Producer ids forgotten early since the last call.
     pub dedup_overflow: u64,
     /// Changes forgotten early since the last call.
@@ -129,7 +138,7 @@ pub struct Shard {
 impl Shard {
     /// An empty shard.
     pub fn new(config: EngineConfig, rules: Arc<RuleSet>) -> Self {
-        Self {
+        let mut shard = Self {
             config,
             changes: RecentChanges::of(&rules.topology),
             epoch: 1,
@@ -165,7 +174,12 @@ impl Shard {
             rule_errors: HashMap::new(),
             unmatched: Unmatched::default(),
             late_by: SmallVec::new(),
+        };
+        if !shard.rules.maintenance.is_empty() {
+            shard.suppression.maintenance.forget();
+            shard.schedule_suppression();
         }
+        shard
     }
 
     /// Applies the events of a batch that belong to this shard (`part` lists their places; all when `None`), and
@@ -228,7 +242,9 @@ impl Shard {
                 }
                 Owner::Suppression => {
                     self.suppression_at = Timestamp::MAX;
-                    self.suppression_due(now);
+                    if self.suppression.deadline().is_some_and(|deadline| deadline <= due) {
+                        self.suppression_due(now);
+                    }
                     self.schedule_suppression();
                 }
             }
@@ -278,7 +294,8 @@ impl Shard {
                 + self.live.bytes()
                 + self.unions.bytes()
                 + self.heartbeats.bytes()
-                + self.unmatched.bytes());
+                + self.unmatched.bytes()
+                + self.suppression.bytes());
         Stats {
             firing,
             resolved,
@@ -288,6 +305,9 @@ impl Shard {
             dedup_overflow: self.seen.take_overflow(),
             changes_overflow: self.changes.take_overflow(),
             visits: std::mem::take(&mut self.live.visits),
+            silences: self.suppression.silences_by_state(),
+            suppressed: self.suppression.alerts_by_reason(),
+            maintenance_open: self.suppression.maintenance.open() as u64,
         }
     }
 
@@ -337,7 +357,10 @@ impl Shard {
         match (known, event.status) {
             (None, Status::Firing) => {
                 let slot = self.remember(now, batch, event);
-                self.consider(&Sighting { now, event, slot, changed: false, lapsed: false }, true)
+                self.consider(
+                    &Sighting { now, event, slot, changed: false, lapsed: false, begins: true, again: false },
+                    true,
+                )
             }
             (None, Status::Resolved) => {
                 self.remember(now, batch, event);
@@ -369,6 +392,7 @@ impl Shard {
             unwanted: false,
             state: if firing { AlertState::Firing } else { AlertState::Resolved },
             severity: event.severity,
+            mark: Mark::default(),
             dirty: Dirty::Clean,
         };
         let slot = self.alerts.insert(alert);
@@ -416,7 +440,7 @@ impl Shard {
             self.restate(batch, event, slot);
         }
         self.mark_alert(slot, Dirty::Counters);
-        let sighting = Sighting { now, event, slot, changed, lapsed };
+        let sighting = Sighting { now, event, slot, changed, lapsed, begins: returns, again: false };
         let verdict = self.consider(&sighting, returns || changed);
         if lapsed {
             self.clear_members(now, slot);
@@ -506,6 +530,7 @@ impl Shard {
         }
         let alert = &self.alerts.slots[slot];
         match alert.state {
+            AlertState::Firing if alert.mark.held_until < alert.until => self.hold_over(now, slot),
             AlertState::Firing => self.clear(now, slot, AlertState::Stale),
             state if alert.memberships.iter().any(|membership| self.is_needed(membership)) => {
                 self.clear(now, slot, state)
@@ -545,9 +570,11 @@ impl Shard {
                 self.member_cleared(now, slot, group);
             }
         }
+        self.suppression_cleared(now, slot);
     }
 
     fn forget(&mut self, slot: u32) {
+        self.suppression_forgotten(slot);
         while let Some(membership) = self.alerts.slots[slot].memberships.pop() {
             self.groups.slots[membership.group].flapping -= u32::from(membership.flapping);
             self.drop_member(membership.group, membership.place);
@@ -569,7 +596,7 @@ impl Shard {
     fn lease_or_memory_end(&self, slot: u32) -> Option<Timestamp> {
         let alert = &self.alerts.slots[slot];
         if alert.state == AlertState::Firing {
-            return Some(alert.until);
+            return Some(alert.until.min(alert.mark.held_until));
         }
         let mut held = false;
         for membership in &alert.memberships {

@@ -128,17 +128,21 @@ fn outcome_and_reason(fate: Fate<'_>) -> (Outcome, Reason) {
     }
 }
 
-/// The incident, and the rule or an empty name.
-fn concerned(fate: Fate<'_>) -> (Option<IncidentId>, &str) {
+/// The incident, the rule and what mutes it, the last two perhaps empty.
+fn concerned(fate: Fate<'_>) -> (Option<IncidentId>, &str, &str) {
     match fate {
-        Fate::Decided(verdict) => (verdict.incident, verdict.rule.as_deref().unwrap_or_default()),
-        Fate::Rejected(_) => (None, ""),
+        Fate::Decided(verdict) => (
+            verdict.incident,
+            verdict.rule.as_deref().unwrap_or_default(),
+            verdict.muted_by.as_deref().unwrap_or_default(),
+        ),
+        Fate::Rejected(_) => (None, "", ""),
     }
 }
 
 fn write_verdict(out: &mut Vec<u8>, fate: Fate<'_>) {
     let (outcome, reason) = outcome_and_reason(fate);
-    let (incident, rule) = concerned(fate);
+    let (incident, rule, muted_by) = concerned(fate);
     let name = incident.map(IncidentId::name);
     let incident = name.as_ref().map_or(&[][..], |name| &name[..]);
     let (code, place, message) = explanation(fate);
@@ -147,7 +151,8 @@ fn write_verdict(out: &mut Vec<u8>, fate: Fate<'_>) {
     varint(out, outcome as u64 + 1);
     let reason = reason.code().as_bytes();
     let (rule, code, place, message) = (rule.as_bytes(), code.as_bytes(), place.as_bytes(), message.as_bytes());
-    for (number, text) in [(2, reason), (3, incident), (4, rule), (5, code), (6, place), (7, message)] {
+    let muted_by = muted_by.as_bytes();
+    for (number, text) in [(2, reason), (3, incident), (4, rule), (5, code), (6, place), (7, message), (8, muted_by)] {
         if !text.is_empty() {
             field(out, number, text);
         }
@@ -172,7 +177,7 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
 /// All of a result but its index, with the closing brace.
 fn write_result(out: &mut String, fate: Fate<'_>) {
     let (outcome, reason) = outcome_and_reason(fate);
-    let (incident, rule) = concerned(fate);
+    let (incident, rule, muted_by) = concerned(fate);
     let incident = incident.map(|id| id.to_string()).unwrap_or_default();
     let (code, place, message) = explanation(fate);
     push(out, format_args!(r#","verdict":"{}","reason":"{}""#, outcome.as_str(), reason.code()));
@@ -180,6 +185,7 @@ fn write_result(out: &mut String, fate: Fate<'_>) {
     for (name, text, always) in [
         ("incident", &*incident, false),
         ("rule", rule, false),
+        ("muted_by", muted_by, false),
         ("code", code, rejected),
         ("field", place, rejected),
         ("message", &*message, rejected),
@@ -208,17 +214,21 @@ mod tests {
             rule: Some(Arc::from("a \"quoted\" rule")),
             ..Verdict::new(Outcome::Pending, Reason::Waiting { have: 2, need: 3 })
         };
+        let muted = Verdict {
+            muted_by: Some(Arc::from("cluster-down")),
+            ..Verdict::new(Outcome::Suppressed, Reason::Inhibited)
+        };
         let full = Verdict::new(Outcome::Rejected, Reason::LimitReached);
-        let late = Reject::new(5, Code::Time, "/occurred_at", "RFC 3339 required");
+        let late = Reject::new(6, Code::Time, "/occurred_at", "RFC 3339 required");
         let first = Reject::new(0, Code::Missing, "/source", "is required");
-        Answer::new(vec![opened, linked.clone(), linked, waiting, full], vec![late, first])
+        Answer::new(vec![opened, linked.clone(), linked, waiting, muted, full], vec![late, first])
     }
 
     #[test]
     fn the_protobuf_reads_back_as_the_generated_type() {
         let response = proto::PushResponse::decode(answer().to_protobuf()).unwrap();
         let outcomes: Vec<_> = response.verdicts.iter().map(|verdict| verdict.verdict().as_str_name()).collect();
-        let expected = ["REJECTED", "OPENED", "LINKED", "LINKED", "PENDING", "REJECTED", "REJECTED"];
+        let expected = ["REJECTED", "OPENED", "LINKED", "LINKED", "PENDING", "SUPPRESSED", "REJECTED", "REJECTED"];
         assert_eq!(outcomes, expected.map(|name| format!("OUTCOME_{name}")));
         let first = &response.verdicts[0];
         let refused = proto::Verdict {
@@ -234,8 +244,9 @@ mod tests {
         assert_eq!(response.verdicts[2], response.verdicts[3]);
         assert_eq!(response.verdicts[4].rule, "a \"quoted\" rule");
         assert_eq!(response.verdicts[4].message, "2 of 3: the rule waits for more");
-        assert_eq!(response.verdicts[5].code, "E_TIME");
-        assert_eq!(response.verdicts[6].code, "E_CAPACITY");
+        assert_eq!(response.verdicts[5].muted_by, "cluster-down");
+        assert_eq!(response.verdicts[6].code, "E_TIME");
+        assert_eq!(response.verdicts[7].code, "E_CAPACITY");
     }
 
     #[test]
@@ -251,7 +262,7 @@ mod tests {
     #[test]
     fn the_json_counts_and_lists_in_the_order_of_the_request() {
         let value: serde_json::Value = serde_json::from_str(&answer().to_json()).unwrap();
-        assert_eq!(value["accepted"], 4);
+        assert_eq!(value["accepted"], 5);
         assert_eq!(value["rejected"], 3);
         let results = value["results"].as_array().unwrap();
         for (index, result) in results.iter().enumerate() {
@@ -262,11 +273,14 @@ mod tests {
             serde_json::json!({"index": 2, "verdict": "linked", "reason": "incident_open", "incident": incident});
         assert_eq!(results[2], linked);
         assert_eq!(results[3]["incident"], *incident);
+        let muted =
+            serde_json::json!({"index": 5, "verdict": "suppressed", "reason": "inhibited", "muted_by": "cluster-down"});
+        assert_eq!(results[5], muted);
         let rejected = serde_json::json!({
-            "index": 5, "verdict": "rejected", "reason": "invalid",
+            "index": 6, "verdict": "rejected", "reason": "invalid",
             "code": "E_TIME", "field": "/occurred_at", "message": "RFC 3339 required"
         });
-        assert_eq!(results[5], rejected);
+        assert_eq!(results[6], rejected);
     }
 
     #[test]

@@ -133,6 +133,9 @@ impl Reads for FakeStore {
     fn incident(&self, _: IncidentId) -> Result<Option<String>, StoreError> {
         Ok(None)
     }
+    fn silences(&self) -> Result<Vec<(String, u16, String)>, StoreError> {
+        Ok(Vec::new())
+    }
     fn timeline(&self, _: IncidentId, _: usize) -> Result<Vec<TimelineEntry>, StoreError> {
         Ok(Vec::new())
     }

@@ -330,7 +330,7 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     problems.extend(impact_of_nothing(definition));
     set.changes = definition.changes.clone();
     problems.extend(set.changes.problems());
-    let (inhibitions, wrong) = Inhibitions::compile(definition.inhibit_rules);
+    let (inhibitions, wrong) = Inhibitions::compile(definition.inhibit_rules, definition.scope);
     set.inhibitions = inhibitions;
     problems.extend(wrong);
     let (maintenance, wrong) = MaintenanceWindow::compile(definition.maintenance);

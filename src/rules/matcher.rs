@@ -5,6 +5,7 @@
 //! matchers (`!=`, `!~`) hold and the positive ones never do, not even `=""` or `=~".*"`. Matching never fails and
 //! is linear in the value; a regular expression that would grow beyond 256 KiB is refused when it is read.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -67,7 +68,7 @@ const MATCHER_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a compiled regular expression, and of its lazily built automaton per thread.
 const REGEX_BYTES_MAX: usize = 256 << 10;
 /// What ends a name or a value that is not quoted, as in Alertmanager.
-const RESERVED: &[char] = &['{', '}', '!', '=', '~', ',', '\\', '"', '\'', '`'];
+pub(super) const RESERVED: &[char] = &['{', '}', '!', '=', '~', ',', '\\', '"', '\'', '`'];
 
 impl Field {
     /// Reads a name as matchers write it.
@@ -136,19 +137,32 @@ impl Matcher {
 
     /// Whether it holds for a value, `None` being a missing label.
     pub(super) fn matches_value(&self, value: Option<&str>) -> bool {
-        match (&self.operator, value) {
-            (Operator::Equal(wanted), Some(value)) => wanted == value,
-            (Operator::NotEqual(unwanted), Some(value)) => unwanted != value,
-            (Operator::Matches(pattern), Some(value)) => pattern.is_match(value),
-            (Operator::NotMatches(pattern), Some(value)) => !pattern.is_match(value),
-            (Operator::Equal(_) | Operator::Matches(_), None) => false,
-            (Operator::NotEqual(_) | Operator::NotMatches(_), None) => true,
+        match value {
+            Some(value) => self.operator.holds(value),
+            None => matches!(self.operator, Operator::NotEqual(_) | Operator::NotMatches(_)),
         }
     }
 
     /// The values of which one must be there, where the matcher names them.
     pub(super) fn wanted(&self) -> Option<Vec<&str>> {
-        match &self.operator {
+        self.operator.wanted()
+    }
+}
+
+impl Operator {
+    /// Whether it holds for a value.
+    pub(super) fn holds(&self, value: &str) -> bool {
+        match self {
+            Operator::Equal(wanted) => wanted == value,
+            Operator::NotEqual(unwanted) => unwanted != value,
+            Operator::Matches(pattern) => pattern.is_match(value),
+            Operator::NotMatches(pattern) => !pattern.is_match(value),
+        }
+    }
+
+    /// See [`Matcher::wanted`].
+    pub(super) fn wanted(&self) -> Option<Vec<&str>> {
+        match self {
             Operator::Equal(wanted) => Some(vec![wanted]),
             Operator::Matches(Pattern::OneOf(literals)) => Some(literals.iter().map(|literal| &**literal).collect()),
             Operator::Matches(Pattern::Regex(_)) | Operator::NotEqual(_) | Operator::NotMatches(_) => None,
@@ -161,26 +175,51 @@ impl Matcher {
 /// # Errors
 /// What is wrong, at which character, and what would be right.
 pub fn parse_matcher(text: &str) -> Result<Matcher, String> {
-    if text.len() > MATCHER_BYTES_MAX {
-        return Err(format!("a matcher is at most {} KiB long", MATCHER_BYTES_MAX >> 10));
-    }
-    let mut reader = Reader { text, at: 0 };
-    let name = reader.name()?;
-    let operator = reader.operator()?;
-    let (at, value) = reader.value()?;
-    let field = Field::parse(&name);
+    let parts = Parts::read(text)?;
+    let field = Field::parse(&parts.name);
     if field == Field::Label("".into()) {
         return Err("a matcher needs the name of a label or field, such as service=\"checkout\"".to_owned());
     }
-    let operator = match operator {
-        "=" => Operator::Equal(named_value(&field, &name, value)?),
-        "!=" => Operator::NotEqual(named_value(&field, &name, value)?),
-        _ => {
-            let pattern = Pattern::parse(&value).map_err(|wrong| reader.wrong_at(at, &wrong))?;
-            if operator == "=~" { Operator::Matches(pattern) } else { Operator::NotMatches(pattern) }
-        }
-    };
+    let operator = parts.operator(|name, value| named_value(&field, name, value))?;
     Ok(Matcher { field, operator })
+}
+
+/// A matcher as it is written.
+pub(super) struct Parts<'a> {
+    pub(super) name: String,
+    pub(super) operator: &'static str,
+    pub(super) value: String,
+    /// Where the value begins.
+    at: usize,
+    reader: Reader<'a>,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn read(text: &'a str) -> Result<Self, String> {
+        if text.len() > MATCHER_BYTES_MAX {
+            return Err(format!("a matcher is at most {} KiB long", MATCHER_BYTES_MAX >> 10));
+        }
+        let mut reader = Reader { text, at: 0 };
+        let (name, operator) = (reader.name()?, reader.operator()?);
+        let (at, value) = reader.value()?;
+        Ok(Self { name, operator, value, at, reader })
+    }
+
+    /// Compiles what compares; `check` looks at a value that is to be equal.
+    pub(super) fn operator(
+        self,
+        check: impl FnOnce(&str, String) -> Result<String, String>,
+    ) -> Result<Operator, String> {
+        let Self { name, operator, value, at, reader } = self;
+        Ok(match operator {
+            "=" => Operator::Equal(check(&name, value)?),
+            "!=" => Operator::NotEqual(check(&name, value)?),
+            _ => {
+                let pattern = Pattern::parse(&value).map_err(|wrong| reader.wrong_at(at, &wrong))?;
+                if operator == "=~" { Operator::Matches(pattern) } else { Operator::NotMatches(pattern) }
+            }
+        })
+    }
 }
 
 fn named_value(field: &Field, name: &str, value: String) -> Result<String, String> {
@@ -340,9 +379,19 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Pattern::OneOf(literals) => write!(f, "{:?}", literals.join("|")),
+            Pattern::Regex(_) => write!(f, "{:?}", self.text()),
+        }
+    }
+}
+
+impl Pattern {
+    /// As it was written.
+    pub(super) fn text(&self) -> Cow<'_, str> {
+        match self {
+            Pattern::OneOf(literals) => Cow::Owned(literals.join("|")),
             Pattern::Regex(regex) => {
                 let text = regex.as_str();
-                write!(f, "{:?}", text.strip_prefix("^(?:").and_then(|text| text.strip_suffix(")$")).unwrap_or(text))
+                Cow::Borrowed(text.strip_prefix("^(?:").and_then(|text| text.strip_suffix(")$")).unwrap_or(text))
             }
         }
     }

@@ -180,7 +180,7 @@ impl Router {
     /// # Errors
     /// Why no shard has done it, or that the daemon stops.
     pub async fn command(&self, by: &str, command: &Command) -> Result<Done, CommandError> {
-        let by: Arc<str> = by.into();
+        let (by, mut command): (Arc<str>, Command) = (by.into(), command.clone());
         let mut outcome = Err(Refusal::Unknown);
         for shard in &self.shards {
             let (reply, answer) = oneshot::channel();
@@ -189,6 +189,10 @@ impl Router {
             let answer = answer.await.map_err(|_| Refused::Stopping)?;
             if outcome.is_err() && answer != Err(Refusal::Unknown) {
                 outcome = answer;
+                // The first shard may have moved the start to its own present; the others follow it.
+                if let (Command::Silence(draft), Ok(Done::Silence(silence))) = (&mut command, &outcome) {
+                    draft.starts_at = silence.starts_at;
+                }
             }
         }
         Ok(outcome?)

@@ -17,7 +17,7 @@ use crate::engine::decision::{Decision, Verdict};
 use crate::engine::{EngineConfig, ReloadReport, Shard};
 use crate::event::{Batch, Timestamp};
 use crate::rules::RuleSet;
-use crate::store::{Commit, IncidentAlerts, JournalEntry, ShardPosition, SnapshotSlice, TimelineEntry};
+use crate::store::{Commit, IncidentAlerts, JournalEntry, ShardPosition, SilenceRow, SnapshotSlice, TimelineEntry};
 
 /// Events applied between two looks at the committer, so that a commit is not kept waiting: about 5 ms.
 const EVENTS_PER_TURN: usize = 16_384;
@@ -176,6 +176,7 @@ impl ShardTask {
         }
         let shard = self.index;
         commit.positions = changes.positions.into_iter().map(|position| ShardPosition { shard, position }).collect();
+        commit.silences = changes.silences.into_iter().map(|change| SilenceRow { shard, change }).collect();
         for decision in changes.decisions {
             record(&mut commit, decision);
         }
@@ -218,7 +219,7 @@ impl ShardTask {
 
 /// A decision becomes an incident's row, a timeline entry, and a delivery for each sink that is told.
 fn record(commit: &mut Commit, decision: Decision) {
-    let Decision { action, reason, sequence, at, detail, incident, alerts, by, notify } = decision;
+    let Decision { action, told_as, reason, sequence, at, detail, incident, alerts, by, notify } = decision;
     commit.timeline.push(TimelineEntry {
         incident: incident.id,
         sequence,
@@ -234,14 +235,21 @@ fn record(commit: &mut Commit, decision: Decision) {
             delivery_id: &delivery_id,
             incident_id: incident.id,
             sequence,
-            action,
+            action: told_as,
             reason: reason.code(),
             occurred_at: at,
             incident: &*incident,
         };
         let body = document.render();
         let sink = sink.clone();
-        commit.deliveries.push(Delivery { sink, incident: incident.id, sequence, action, body, created_at: at });
+        commit.deliveries.push(Delivery {
+            sink,
+            incident: incident.id,
+            sequence,
+            action: told_as,
+            body,
+            created_at: at,
+        });
     }
     if !alerts.is_empty() {
         commit.alerts.push(IncidentAlerts { incident: incident.id, alerts });

@@ -53,9 +53,18 @@ impl StatsBoard {
             sum.stale += slot.stale;
             sum.groups += slot.groups;
             sum.bytes += slot.bytes;
+            // Every shard has the same windows.
+            sum.maintenance_open = sum.maintenance_open.max(slot.maintenance_open);
             sum.dedup_overflow += slot.dedup_overflow;
             sum.changes_overflow += slot.changes_overflow;
             sum.visits += slot.visits;
+            for (sum, alerts) in sum.suppressed.iter_mut().zip(slot.suppressed) {
+                *sum += alerts;
+            }
+            // Every shard has every silence.
+            for (sum, silences) in sum.silences.iter_mut().zip(slot.silences) {
+                *sum = silences.max(*sum);
+            }
         }
         sum
     }
@@ -66,7 +75,10 @@ impl StatsBoard {
         metrics.set_alerts("firing", sum.firing as f64);
         metrics.set_alerts("resolved", sum.resolved as f64);
         metrics.set_alerts("stale", sum.stale as f64);
+        metrics.set_silences(sum.silences);
+        metrics.set_suppressed(sum.suppressed);
         metrics.state_bytes.set(sum.bytes as f64);
+        metrics.maintenance_open.set(sum.maintenance_open as f64);
         metrics.dedup_overflow.absolute(sum.dedup_overflow);
         metrics.changes_overflow.absolute(sum.changes_overflow);
         metrics.topology_visits.absolute(sum.visits);

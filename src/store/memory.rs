@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Commit, IncidentQuery, PendingDelivery, Reads, Settlement, ShardPosition, SnapshotSlice, Store, StoreError,
-    TimelineEntry,
+    Commit, IncidentQuery, PendingDelivery, Reads, Settlement, ShardPosition, SilenceRow, SnapshotSlice, Store,
+    StoreError, TimelineEntry,
 };
 use crate::delivery::Delivery;
 use crate::engine::incident::{AlertDoc, IncidentDoc};
+use crate::engine::suppress::silence::SilenceDoc;
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
 
@@ -58,6 +59,7 @@ struct State {
     incidents: BTreeMap<IncidentId, Arc<IncidentDoc>>,
     alerts: BTreeMap<IncidentId, Vec<AlertDoc>>,
     timeline: BTreeMap<(IncidentId, u64), TimelineEntry>,
+    silences: BTreeMap<(String, u16), SilenceDoc>,
     rows_written: i64,
     deliveries: BTreeMap<i64, PendingDelivery>,
     /// The keys of `deliveries`, each of which is there once.
@@ -109,6 +111,13 @@ impl State {
         self.alerts.extend(commit.alerts.iter().map(|left| (left.incident, left.alerts.clone())));
         for entry in &commit.timeline {
             self.timeline.entry((entry.incident, entry.sequence)).or_insert_with(|| entry.clone());
+        }
+        for SilenceRow { shard, change } in &commit.silences {
+            let key = (change.id.clone(), *shard);
+            match &change.doc {
+                Some(doc) => drop(self.silences.insert(key, doc.clone())),
+                None => drop(self.silences.remove(&key)),
+            }
         }
         commit.deliveries.iter().for_each(|delivery| self.add_delivery(delivery));
         commit.settled.iter().for_each(|settlement| self.settle(settlement));
@@ -245,6 +254,12 @@ impl Reads for Shared {
         let mut entries: Vec<_> = newest.map(|(_, entry)| entry.clone()).collect();
         entries.reverse();
         Ok(entries)
+    }
+
+    fn silences(&self) -> Result<Vec<(String, u16, String)>, StoreError> {
+        let state = self.lock();
+        let json = |doc| serde_json::to_string(doc).expect("strings and numbers always serialise");
+        Ok(state.silences.iter().map(|((id, shard), doc)| (id.clone(), *shard, json(doc))).collect())
     }
 
     fn pending(&self, sink: &str, after_row: i64, limit: usize) -> Result<Vec<PendingDelivery>, StoreError> {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use crate::delivery::{Action, Delivery};
 use crate::engine::incident::{AlertDoc, IncidentDoc};
+use crate::engine::suppress::silence::SilenceChange;
 use crate::event::{Position, Timestamp};
 use crate::identity::IncidentId;
 
@@ -137,6 +138,15 @@ pub struct IncidentAlerts {
     pub alerts: Vec<AlertDoc>,
 }
 
+/// A silence as one shard has it, for people. The engine restores it from the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SilenceRow {
+    /// The shard.
+    pub shard: u16,
+    /// How it is now, or that it is forgotten.
+    pub change: SilenceChange,
+}
+
 /// The end of a delivery's life, or its next try.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settlement {
@@ -202,6 +212,8 @@ pub struct Commit {
     pub alerts: Vec<IncidentAlerts>,
     /// New timeline entries.
     pub timeline: Vec<TimelineEntry>,
+    /// Silences that changed; the newest of one id and shard wins.
+    pub silences: Vec<SilenceRow>,
     /// New deliveries.
     pub deliveries: Vec<Delivery>,
     /// Deliveries that ended or failed.
@@ -219,6 +231,7 @@ impl Commit {
             && self.incidents.is_empty()
             && self.alerts.is_empty()
             && self.timeline.is_empty()
+            && self.silences.is_empty()
             && self.deliveries.is_empty()
             && self.settled.is_empty()
             && self.meta.is_empty()
@@ -233,6 +246,7 @@ impl Commit {
         self.incidents.extend(other.incidents);
         self.alerts.extend(other.alerts);
         self.timeline.extend(other.timeline);
+        self.silences.extend(other.silences);
         self.deliveries.extend(other.deliveries);
         self.settled.extend(other.settled);
         self.meta.extend(other.meta);
@@ -316,6 +330,12 @@ pub trait Reads: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     fn timeline(&self, id: IncidentId, limit: usize) -> Result<Vec<TimelineEntry>, StoreError>;
+
+    /// Every silence of every shard as its JSON document, by id and shard.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn silences(&self) -> Result<Vec<(String, u16, String)>, StoreError>;
 
     /// A sink's waiting deliveries that are not parked, oldest first, with a row above `after_row`.
     ///

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod amtool;
 mod command_line;
 mod daemon;
 mod deliveries;
+mod differential;
 mod doors;
 mod flow;
 mod formats;

@@ -5,6 +5,7 @@
 
 mod laws;
 mod reference;
+mod suppression;
 
 use std::sync::Arc;
 use std::time::Duration;

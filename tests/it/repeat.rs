@@ -5,11 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use incidentd::engine::command::Command;
+use incidentd::engine::decision::{Outcome, Verdict};
+use incidentd::engine::suppress::silence::SilenceDraft;
 use incidentd::engine::{EngineConfig, Shard};
 use incidentd::event::{Batch, Limits, Text, Timestamp};
 use incidentd::formats::{Decoder, Format, Payload, SeverityMap, Shape};
 use incidentd::normalise::{IdentifiedBy, NormaliseConfig, Normaliser, Scratch};
-use incidentd::rules::{Definition, compile, default_rules};
+use incidentd::rules::{Definition, InhibitRuleConfig, compile, default_rules};
 use prost::Message;
 
 const START: Timestamp = Timestamp::from_parts(1_700_000_000, 0);
@@ -44,26 +47,48 @@ fn decode(body: Vec<u8>, now: Timestamp) -> Batch {
     batch
 }
 
-#[test]
-fn a_repeat_of_a_known_alert_allocates_nothing_after_decode() {
-    let (rules, _) = compile(&Definition::of(&default_rules(), &[]));
-    let mut shard = Shard::new(EngineConfig::default(), Arc::new(rules));
-    let normaliser = Normaliser::new(NormaliseConfig::default());
-    let (mut scratch, mut rejects) = (Scratch::default(), Vec::new());
-    let mut verdicts = Vec::with_capacity(3 * ALERTS);
-    let mut repeat = |second: i64| {
+/// The parts of the way in, and a shard behind them.
+struct Way {
+    shard: Shard,
+    normaliser: Normaliser,
+    scratch: Scratch,
+    verdicts: Vec<Verdict>,
+}
+
+impl Way {
+    fn new(definition: &Definition<'_>) -> Self {
+        let (rules, problems) = compile(definition);
+        assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
+        Self {
+            shard: Shard::new(EngineConfig::default(), Arc::new(rules)),
+            normaliser: Normaliser::new(NormaliseConfig::default()),
+            scratch: Scratch::default(),
+            verdicts: Vec::with_capacity(3 * ALERTS),
+        }
+    }
+
+    /// Allocations while a request was normalised and applied, and while its changes were taken.
+    fn repeat(&mut self, second: i64) -> (u64, u64) {
         let now = START.plus(Duration::from_secs(second as u64));
         let mut batch = decode(request(second), now);
+        let mut rejects = Vec::new();
         let counted = allocation_counter::measure(|| {
-            normaliser.normalise(&mut scratch, &mut batch, now, IdentifiedBy::ConfiguredLabels, &mut rejects);
-            verdicts.clear();
-            shard.apply(now, &batch, None, &mut verdicts);
+            let identified_by = IdentifiedBy::ConfiguredLabels;
+            self.normaliser.normalise(&mut self.scratch, &mut batch, now, identified_by, &mut rejects);
+            self.verdicts.clear();
+            self.shard.apply(now, &batch, None, &mut self.verdicts);
         });
-        assert_eq!((verdicts.len(), rejects.len()), (ALERTS, 0));
+        assert_eq!((self.verdicts.len(), rejects.len()), (ALERTS, 0));
         // The changes are written out once a commit, into one buffer, however many repeats there were.
-        let changes = allocation_counter::measure(|| drop(shard.take_changes()));
+        let changes = allocation_counter::measure(|| drop(self.shard.take_changes()));
         (counted.count_total, changes.count_total)
-    };
+    }
+}
+
+#[test]
+fn a_repeat_of_a_known_alert_allocates_nothing_after_decode() {
+    let mut way = Way::new(&Definition::of(&default_rules(), &[]));
+    let mut repeat = |second| way.repeat(second);
     let first = repeat(0);
     assert!(first.0 > ALERTS as u64, "a new alert is materialised, which the count must show: {first:?}");
     repeat(1);
@@ -71,5 +96,31 @@ fn a_repeat_of_a_known_alert_allocates_nothing_after_decode() {
         let (applied, taken) = repeat(second);
         assert_eq!(applied, 0, "allocations while repeats were normalised and applied");
         assert!(taken <= 16, "{taken} allocations for one batch of changes");
+    }
+}
+
+#[test]
+fn a_repeat_of_an_alert_that_is_muted_or_might_be_allocates_nothing_either() {
+    let inhibit_rules: Vec<InhibitRuleConfig> = serde_saphyr::from_str(
+        "[{source_matchers: [host=web-1], target_matchers: ['host=~\"web-2.\"'], equal: [service]}]",
+    )
+    .expect("rules");
+    let mut way = Way::new(&Definition { inhibit_rules: &inhibit_rules, ..Definition::of(&default_rules(), &[]) });
+    let draft = SilenceDraft {
+        id: None,
+        matchers: vec!["host=~\"web-3.\"".to_owned()],
+        starts_at: START,
+        ends_at: START.plus(Duration::from_secs(3_600)),
+        comment: String::new(),
+    };
+    way.shard.command(START, "ann", &Command::Silence(draft)).expect("a silence");
+    for second in 0..2 {
+        way.repeat(second);
+    }
+    for second in 2..10 {
+        let (applied, _) = way.repeat(second);
+        assert_eq!(applied, 0, "allocations while repeats were normalised and applied");
+        let suppressed = way.verdicts.iter().filter(|verdict| verdict.outcome == Outcome::Suppressed);
+        assert_eq!(suppressed.count(), 20);
     }
 }

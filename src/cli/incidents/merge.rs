@@ -90,7 +90,7 @@ async fn order(id: &str, what: &str, mut body: Value, args: &OrderArgs, told: &s
         body["by"] = by.as_str().into();
     }
     let unknown = || Failure::failed(format!("no incident {}, or none to {what} it with", escaped(id)));
-    let answer = client.post_json(&["api", "v1", "incidents", id, what], &body).await?.ok_or_else(unknown)?;
+    let answer = client.send(&["api", "v1", "incidents", id, what], &body).await?.ok_or_else(unknown)?;
     if args.json {
         say(answer.trim_end());
         return Ok(());

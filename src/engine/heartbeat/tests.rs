@@ -81,7 +81,7 @@ fn a_daemon_that_was_down_does_not_cry_wolf_and_still_misses_what_stays_away() {
     beat(&mut original, 0, "a");
     for heard_again in [true, false] {
         let mut shard = restored(PLAIN, &snapshot(&mut original));
-        assert_eq!(shard.next_deadline(), Some(Timestamp::default()), "it is looked after at once");
+        assert!(shard.next_deadline().is_some_and(|due| due <= Timestamp::default()), "it is looked after at once");
         shard.advance(at(86_400));
         shard.advance(at(86_400 + 299));
         assert_eq!(actions(&mut shard), [], "five minutes of grace after a day away");
@@ -156,9 +156,9 @@ fn of_too_many_keys_the_label_with_most_values_is_named() {
 #[test]
 fn a_damaged_record_is_refused() {
     let mut shard = shard(BY_HOST);
-    assert_eq!(shard.restore(&[2, 13, 7, 0]), Err("unknown record 7 of a heartbeat at byte 4 of 4".to_owned()));
+    assert_eq!(shard.restore(&[3, 13, 7, 0]), Err("unknown record 7 of a heartbeat at byte 4 of 4".to_owned()));
     for cut in 3..20 {
-        let mut entry = vec![2, 13, 0, 0, 1, b'a'];
+        let mut entry = vec![3, 13, 0, 0, 1, b'a'];
         entry.resize(cut.max(6), 0xff);
         assert!(shard.restore(&entry[..cut.min(entry.len())]).is_err());
     }

@@ -33,7 +33,7 @@ use records::{
 pub use reload::{ReloadReport, RuleReport};
 
 /// Version of the format; entries of another one are refused.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 /// What the counters of an alert or a group take, about; most changes are nothing more.
 const COUNTERS_BYTES: usize = 48;
 /// Objects in one slice of a snapshot: about 0.3 MB, 1 ms.
@@ -121,7 +121,8 @@ impl Shard {
         let decisions = std::mem::take(&mut self.decisions);
         let positions = std::mem::take(&mut self.moved_positions);
         let rule_errors = self.rule_errors.drain().collect();
-        Changes { journal, decisions, counts, positions, rule_errors }
+        let silences = self.suppression.take_silences();
+        Changes { journal, decisions, counts, silences, positions, rule_errors }
     }
 
     /// The next slice of a snapshot; begins a new one where none is under way.
@@ -293,6 +294,7 @@ impl Shard {
         let report = self.rebind();
         self.timers.clear();
         (self.heartbeats_at, self.suppression_at) = (Timestamp::MAX, Timestamp::MAX);
+        self.finish_restore_suppression();
         self.schedule_heartbeats();
         self.schedule_suppression();
         self.finish_relations();
@@ -319,6 +321,7 @@ impl Shard {
         self.schedule_heartbeats();
         let report = self.rebind();
         self.rebind_services();
+        self.review_suppression();
         let after = remembered(self);
         if after.0 < before.0 || after.1 < before.1 {
             let alerts: Vec<u32> = self.alerts.slots.slots().map(|(slot, _)| slot).collect();
@@ -329,6 +332,8 @@ impl Shard {
 
     fn rebind(&mut self) -> ReloadReport {
         self.epoch += 1;
+        self.suppression.maintenance.forget();
+        self.schedule_suppression();
         let mut report = ReloadReport::default();
         let slots: Vec<u32> = self.groups.slots.slots().map(|(slot, _)| slot).collect();
         let places: hashbrown::HashMap<Arc<str>, u32> =

@@ -13,6 +13,7 @@ use crate::engine::incident::{IncidentLink, IncidentStatus};
 use crate::engine::memory::interner::{Interner, Symbol};
 use crate::engine::relate::Relations;
 use crate::engine::relate::storm::StormState;
+use crate::engine::suppress::{Hush, Mark};
 use crate::engine::window::Span;
 use crate::event::{Severity, Status, Timestamp};
 use crate::identity::{Fingerprint, IncidentId};
@@ -73,15 +74,16 @@ pub(super) fn write_counters(writer: &mut Writer, alert: &Alert) {
     writer.time(alert.last_seen);
     writer.time(alert.until);
     writer.number(alert.count);
+    alert.mark.write(writer);
 }
 
 pub(super) fn read_alert_counters(reader: &mut Reader<'_>, alert: Option<&mut Alert>) -> Result<(), Fault> {
     let register = read_register(reader)?;
     let (first_seen, last_seen, until) = (reader.time()?, reader.time()?, reader.time()?);
-    let count = reader.tally()?;
+    let (count, mark) = (reader.tally()?, Mark::read(reader)?);
     // The alert may be gone already where a later slice of the snapshot was read first.
     if let Some(alert) = alert {
-        (alert.register, alert.count) = (register, count);
+        (alert.register, alert.count, alert.mark) = (register, count, mark);
         (alert.first_seen, alert.last_seen, alert.until) = (first_seen, last_seen, until);
     }
     Ok(())
@@ -159,6 +161,7 @@ pub(super) fn read_alert(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
         unwanted: false,
         state: state.ok_or_else(|| reader.fault("unknown alert state"))?,
         severity: Severity::from_byte(severity).ok_or_else(|| reader.fault("unknown severity"))?,
+        mark: Mark::default(),
         dirty: Dirty::Clean,
     };
     read_alert_counters(reader, Some(&mut alert))?;
@@ -378,6 +381,7 @@ pub(super) fn write_incident(writer: &mut Writer, incident: &Incident) {
     policy.notify.iter().for_each(|sink| writer.text(sink));
     incident.relations.write(writer);
     Flapping::write(incident.flapping, writer);
+    incident.hush.write(writer);
 }
 
 pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> {
@@ -405,6 +409,7 @@ pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> 
     let policy = read_policy(reader)?;
     let relations = Relations::read(reader)?;
     let flapping = Flapping::read(reader)?;
+    let hush = Hush::read(reader)?;
     Ok(Incident {
         id,
         status,
@@ -429,6 +434,7 @@ pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> 
         policy,
         relations,
         flapping,
+        hush,
     })
 }
 

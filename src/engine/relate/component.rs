@@ -110,7 +110,7 @@ impl Shard {
             },
             _ => self.unite(now, slot, present, candidates, &union),
         };
-        self.settle(now, group, &values, &union);
+        self.settle_component(now, group, &values, &union);
         Ok(group)
     }
 
@@ -319,7 +319,7 @@ impl Shard {
     }
 
     /// The alert is to belong to the group: notes through which merged one, and lets new values lead there.
-    fn settle(&mut self, now: Timestamp, group: u32, values: &[u32], union: &Union) {
+    fn settle_component(&mut self, now: Timestamp, group: u32, values: &[u32], union: &Union) {
         let leading = values.iter().copied().filter(|number| self.unions.value(*number).group() == Some(group));
         let leading: Values = leading.filter(|number| self.unions.value(*number).alerts <= union.value_max).collect();
         let origins = leading.iter().map(|number| self.unions.value(*number).origin);

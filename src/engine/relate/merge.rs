@@ -162,6 +162,7 @@ impl Shard {
                 }
             }
         }
+        self.member_joined(into);
         self.judge_members(now, into);
         self.mark_group(into, Dirty::Whole);
         self.schedule_group(into);

@@ -99,7 +99,10 @@ impl Shard {
         let since = self.remembered_since(rule, self.groups.slots[group].newest_event_at);
         let span = &mut self.groups.slots[group].span;
         // Before the event is added: what a restart has not forgotten yet must not matter to it.
-        span.prune(since);
+        // What was withheld may meet with more of it that is older still.
+        if !sighting.again {
+            span.prune(since);
+        }
         span.insert(Shape::of(rule), entry)
     }
 

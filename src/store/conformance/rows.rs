@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::{Open, at, commit, doc};
 use crate::delivery::Action;
 use crate::engine::incident::{AlertDoc, IncidentDoc, IncidentStatus};
+use crate::engine::suppress::silence::{SilenceChange, SilenceDoc};
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
 use crate::rules::Priority;
-use crate::store::{Commit, IncidentAlerts, IncidentQuery, Reads, Store, TimelineEntry};
+use crate::store::{Commit, IncidentAlerts, IncidentQuery, Reads, SilenceRow, Store, TimelineEntry};
 
 fn incidents(docs: impl IntoIterator<Item = IncidentDoc>) -> Commit {
     Commit { incidents: docs.into_iter().map(Arc::new).collect(), ..Commit::default() }
@@ -155,4 +156,38 @@ pub(super) fn a_timeline_entry_is_written_once(open: &mut Open<'_>) {
         commit(&mut *store, Commit { timeline: vec![entry(5_002, 1, detail)], ..Commit::default() });
     }
     assert_eq!(store.reads().timeline(IncidentId(5_002), 10).unwrap(), [entry(5_002, 1, "first")]);
+}
+
+fn silence(id: &str, shard: u16, muted_events: Option<u64>) -> SilenceRow {
+    let doc = muted_events.map(|muted_events| SilenceDoc {
+        id: id.to_owned(),
+        matchers: vec!["service=\"checkout\"".to_owned()],
+        starts_at: at(0),
+        ends_at: at(60),
+        updated_at: at(0),
+        created_by: "ann".to_owned(),
+        comment: "it's \"known\"".to_owned(),
+        state: "active",
+        muting: 1,
+        muted_alerts: 2,
+        muted_events,
+        last_muted: Vec::new(),
+    });
+    SilenceRow { shard, change: SilenceChange { id: id.to_owned(), doc } }
+}
+
+pub(super) fn a_silence_is_kept_as_each_shard_last_had_it_until_it_is_forgotten(open: &mut Open<'_>) {
+    let json = |id, shard, events| serde_json::to_string(&silence(id, shard, Some(events)).change.doc).unwrap();
+    let mut store = open();
+    let silences =
+        vec![silence("a", 0, Some(1)), silence("a", 1, Some(5)), silence("b", 0, Some(2)), silence("a", 0, Some(3))];
+    commit(&mut *store, Commit { silences, ..Commit::default() });
+    commit(
+        &mut *store,
+        Commit { silences: vec![silence("b", 0, Some(9)), silence("b", 0, None)], ..Commit::default() },
+    );
+    drop(store);
+    let store = open();
+    let expected = [("a".to_owned(), 0, json("a", 0, 3)), ("a".to_owned(), 1, json("a", 1, 5))];
+    assert_eq!(store.reads().silences().unwrap(), expected);
 }

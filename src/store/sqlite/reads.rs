@@ -154,6 +154,14 @@ impl Reads for SqliteReads {
         Ok(entries)
     }
 
+    fn silences(&self) -> Result<Vec<(String, u16, String)>, StoreError> {
+        let sql = "SELECT id, shard, doc FROM silences ORDER BY id, shard";
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            collect(statement.query([])?, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        })
+    }
+
     fn pending(&self, sink: &str, after_row: i64, limit: usize) -> Result<Vec<PendingDelivery>, StoreError> {
         self.deliveries(sink, false, after_row, limit)
     }

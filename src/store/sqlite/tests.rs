@@ -7,10 +7,11 @@ use super::turns::Turns;
 use super::*;
 use crate::delivery::Action;
 use crate::engine::incident::{IncidentDoc, IncidentStatus};
+use crate::engine::suppress::silence::{SilenceChange, SilenceDoc};
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
 use crate::store::conformance::{conformance, doc};
-use crate::store::{JournalEntry, SnapshotSlice, TimelineEntry};
+use crate::store::{JournalEntry, SilenceRow, SnapshotSlice, TimelineEntry};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -298,4 +299,36 @@ fn the_files_of_an_earlier_process_stay_usable_for_people() {
         .query_row("SELECT title FROM incidents_view ORDER BY opened_at LIMIT 1", [], |row| row.get(0))
         .unwrap();
     assert_eq!(title, "disk \"0\"");
+}
+
+#[test]
+fn people_see_each_silence_once_with_what_it_has_muted_in_all_shards() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let row = |shard, muted_alerts| {
+        let (matchers, last_muted) = (vec!["host=\"a\"".to_owned()], Vec::new());
+        let (starts_at, ends_at, updated_at) = (Timestamp::EPOCH, Timestamp::EPOCH, Timestamp::EPOCH);
+        let (id, created_by, comment, state) = ("a".to_owned(), "ann".to_owned(), "known".to_owned(), "active");
+        let (muting, muted_events) = (1, 3);
+        let doc = SilenceDoc {
+            id: id.clone(),
+            matchers,
+            starts_at,
+            ends_at,
+            updated_at,
+            created_by,
+            comment,
+            state,
+            muting,
+            muted_alerts,
+            muted_events,
+            last_muted,
+        };
+        SilenceRow { shard, change: SilenceChange { id, doc: Some(doc) } }
+    };
+    let silences = vec![row(0, 5), row(1, 7)];
+    store.commit(&Commit { silences, ..Commit::default() }).unwrap();
+    let sql = "SELECT state || ' ' || matchers || ' ' || muting || ' ' || muted_alerts || ' ' || muted_events FROM silences_view";
+    let seen: String = store.writer.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(seen, "active [\"host=\\\"a\\\"\"] 2 12 6");
 }

@@ -9,7 +9,9 @@ use super::values::{checksum, slice_place, text_of};
 use crate::delivery::Delivery;
 use crate::engine::incident::{IncidentDoc, IncidentStatus};
 use crate::identity::IncidentId;
-use crate::store::{Commit, JournalEntry, Settlement, ShardPosition, SnapshotSlice, StoreError, TimelineEntry};
+use crate::store::{
+    Commit, JournalEntry, Settlement, ShardPosition, SilenceRow, SnapshotSlice, StoreError, TimelineEntry,
+};
 
 /// Writes all parts of a commit.
 pub(super) fn all(tx: &Transaction<'_>, ledger: &mut Ledger, commit: &Commit) -> Result<(), StoreError> {
@@ -21,6 +23,7 @@ pub(super) fn all(tx: &Transaction<'_>, ledger: &mut Ledger, commit: &Commit) ->
     positions(tx, &commit.positions)?;
     incidents(tx, ledger, commit)?;
     timeline(tx, &commit.timeline)?;
+    silences(tx, &commit.silences)?;
     deliveries(tx, &commit.deliveries)?;
     for settlement in &commit.settled {
         settle(tx, settlement)?;
@@ -34,7 +37,11 @@ pub(super) fn all(tx: &Transaction<'_>, ledger: &mut Ledger, commit: &Commit) ->
 /// What a commit adds to the log, about: its bytes, and a page for every row or two.
 pub(super) fn log_bytes_about(commit: &Commit) -> u64 {
     let blobs = commit.journal.iter().map(|entry| entry.bytes.len()).chain(commit.slices.iter().map(|s| s.bytes.len()));
-    let rows = commit.incidents.len() + commit.timeline.len() + commit.deliveries.len() + commit.settled.len();
+    let rows = commit.silences.len()
+        + commit.incidents.len()
+        + commit.timeline.len()
+        + commit.deliveries.len()
+        + commit.settled.len();
     let pages = 4 + rows as u64 / 2;
     blobs.map(|len| len as u64).sum::<u64>() + pages * super::schema::PAGE_BYTES
 }
@@ -165,6 +172,36 @@ fn timeline(tx: &Transaction<'_>, entries: &[TimelineEntry]) -> Result<(), Store
             entry.what.as_str(),
             entry.reason,
             entry.detail
+        ])?;
+    }
+    Ok(())
+}
+
+/// Writes each silence once: the last row of an id and shard is its newest.
+fn silences(tx: &Transaction<'_>, rows: &[SilenceRow]) -> Result<(), StoreError> {
+    let newest: HashMap<(&str, u16), &SilenceRow> =
+        rows.iter().map(|row| ((row.change.id.as_str(), row.shard), row)).collect();
+    for SilenceRow { shard, change } in newest.into_values() {
+        let Some(doc) = &change.doc else {
+            tx.prepare_cached("DELETE FROM silences WHERE id = ?1 AND shard = ?2")?
+                .execute(params![change.id, shard])?;
+            continue;
+        };
+        let json = serde_json::to_string(doc).expect("strings and numbers always serialise");
+        let (starts_at, ends_at) = (text_of(doc.starts_at), text_of(doc.ends_at));
+        tx.prepare_cached(
+            "INSERT OR REPLACE INTO silences (id, shard, state, starts_at, ends_at, created_by, comment, doc)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            change.id,
+            shard,
+            doc.state,
+            starts_at,
+            ends_at,
+            doc.created_by,
+            doc.comment,
+            json
         ])?;
     }
     Ok(())

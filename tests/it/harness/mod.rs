@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod alertmanager;
 pub mod daemon;
 pub mod events;
 pub mod exposition;

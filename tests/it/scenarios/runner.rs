@@ -5,7 +5,7 @@
 //!
 //! A step gives what it sends and what must come of it. Times count from a fixed start; `occurred_at` and `ends_at` of
 //! an event may do so too (`+90s`, `-5m`). A verdict is `outcome reason`, with `have/need` where a rule waits (`~` before
-//! an estimate), `until +2h` where it waits for what must follow, and the incident where one is concerned. A decision is
+//! an estimate), `until +2h` where it waits for what must follow, the incident where one is concerned, and `by name` where something mutes it. A decision is
 //! `action #incident seq number priority 'title' alerts firing/total reason why`, and `(detail)` where something was
 //! gathered or related. A link between incidents, or to a change, is `#incident type target: reason`. Incidents are numbered in the order in which they open. A step without `decisions` must cause none.
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use incidentd::engine::command::{Command, Done};
 use incidentd::engine::decision::{Decision, Reason, Verdict};
-use incidentd::engine::suppress::silence::{SilenceDraft, SilenceId};
+use incidentd::engine::suppress::silence::{SilenceDoc, SilenceDraft, SilenceId};
 use incidentd::engine::{EngineConfig, Shard, SourceLateness};
 use incidentd::event::{Batch, Limits, Reject, Timestamp, duration};
 use incidentd::formats::{Decoder, Format, Payload, SeverityMap, Shape};
@@ -91,6 +91,9 @@ struct Step {
     events: Vec<serde_json::Map<String, serde_json::Value>>,
     /// Not looked at where there is none.
     verdicts: Option<Vec<String>>,
+    /// By name, `state`, the alerts it mutes, and the alerts and events it has muted. Only those named are looked at.
+    #[serde(default)]
+    silences: BTreeMap<String, String>,
     #[serde(default)]
     decisions: Vec<String>,
     /// Those of them that sinks are told of, as `action #incident`. Not looked at where there is none.
@@ -179,6 +182,7 @@ struct Happened {
     decisions: Vec<String>,
     told: Vec<String>,
     links: Vec<String>,
+    silences: BTreeMap<String, String>,
 }
 
 /// Reads the scenarios of a file: one in each YAML document.
@@ -201,12 +205,20 @@ impl Scenario {
             let answers = step.answers.as_ref().is_none_or(|expected| *expected == happened.answers);
             let as_told = step.told.as_ref().is_none_or(|expected| *expected == happened.told);
             let report = step.report.as_ref().is_none_or(|expected| *expected == happened.report);
+            let silences = step.silences.iter().all(|(name, expected)| happened.silences.get(name) == Some(expected));
             let links_as = step.links.as_ref().is_none_or(|expected| *expected == happened.links);
-            if !verdicts || !answers || !as_told || !links_as || !report || step.decisions != happened.decisions {
-                let Happened { report, answers, verdicts, decisions, told, links } = happened;
+            if !verdicts
+                || !answers
+                || !as_told
+                || !links_as
+                || !report
+                || !silences
+                || step.decisions != happened.decisions
+            {
+                let Happened { report, answers, verdicts, decisions, told, links, silences } = happened;
                 let at = step.at.map(|at| duration::format(at.0)).unwrap_or_default();
                 return Err(format!(
-                    "step {} (at {at}) expected\n{}{}{}{}{}{}but there came\n{}{}{}{}{}{}",
+                    "step {} (at {at}) expected\n{}{}{}{}{}{}    {:?}\nbut there came\n{}{}{}{}{}{}    {:?}\n",
                     number + 1,
                     list("report", step.report.as_ref().unwrap_or(report)),
                     list("answers", step.answers.as_ref().unwrap_or(answers)),
@@ -214,12 +226,14 @@ impl Scenario {
                     list("decisions", &step.decisions),
                     list("told", step.told.as_ref().unwrap_or(told)),
                     list("links", step.links.as_ref().unwrap_or(links)),
+                    step.silences,
                     list("report", report),
                     list("answers", answers),
                     list("verdicts", verdicts),
                     list("decisions", decisions),
                     list("told", told),
                     list("links", links),
+                    silences,
                 ));
             }
         }
@@ -328,9 +342,10 @@ impl Run {
         let decisions: Vec<String> = changes.decisions.iter().map(|decision| self.decision(decision)).collect();
         let verdicts = verdicts.into_iter().map(|verdict| self.verdict(verdict)).collect();
         let told = changes.decisions.iter().filter(|decision| !decision.notify.is_empty());
-        let told = told.map(|told| format!("{} #{}", told.action.as_str(), self.number(told.incident.id))).collect();
+        let told = told.map(|told| format!("{} #{}", told.told_as.as_str(), self.number(told.incident.id))).collect();
         let links = self.links();
-        self.outcome.steps.push(Happened { report, answers, verdicts, decisions, told, links });
+        let silences = self.silences.iter().filter_map(|(name, id)| Some((name.clone(), self.silence(*id)?))).collect();
+        self.outcome.steps.push(Happened { report, answers, verdicts, decisions, told, links, silences });
         match self.mode {
             Mode::JournalEveryStep => self.restart(false),
             Mode::SnapshotEveryStep => self.restart(true),
@@ -365,6 +380,12 @@ impl Run {
             self.silences.insert(silenced.name.clone(), id);
         }
         Ok(done.map_or_else(|refusal| self.numbered(&refusal.to_string()), |_| "done".to_owned()))
+    }
+
+    fn silence(&self, id: SilenceId) -> Option<String> {
+        let silence = self.shard.silence_named(self.now, id)?;
+        let SilenceDoc { state, muting, muted_alerts, muted_events, .. } = silence;
+        Some(format!("{state} mutes {muting}, muted {muted_alerts} alerts {muted_events} events"))
     }
 
     /// One verdict an event, in order; a reject among them.
@@ -435,11 +456,15 @@ impl Run {
         if let Some(id) = verdict.incident {
             text.push_str(&format!(" #{}", self.number(id)));
         }
+        if let Some(by) = &verdict.muted_by {
+            let silence = self.silences.iter().find(|(_, id)| id.to_string() == **by);
+            text.push_str(&format!(" by {}", silence.map_or(&**by, |(name, _)| name)));
+        }
         text
     }
 
     fn decision(&mut self, decision: &Decision) -> String {
-        let Decision { action, reason, sequence, detail, incident, .. } = decision;
+        let Decision { action, told_as, reason, sequence, detail, incident, .. } = decision;
         let number = self.number(incident.id);
         let (priority, title, alerts) = (incident.priority.as_str(), &incident.title, incident.alerts);
         let mut text = format!(
@@ -449,6 +474,9 @@ impl Run {
             alerts.total,
             reason.code()
         );
+        if told_as != action {
+            text.insert_str(action.as_str().len(), &format!(" as {}", told_as.as_str()));
+        }
         let whole = [
             Reason::Gathered,
             Reason::CauseFound,

@@ -23,7 +23,7 @@ pub const GRANTS: &str = "
     outbox     | event identity delivery store sinks metrics clock
     runtime    | event identity delivery rules engine store metrics clock
     ingest     | event identity formats normalise engine runtime metrics clock proto
-    api        | event identity delivery engine store runtime ingest metrics clock proto
+    api        | event identity delivery rules engine store runtime ingest metrics clock proto
     config     | event identity formats normalise rules engine store outbox sinks ingest runtime api telemetry
     app        | *
     cli        | app config event identity rules formats normalise engine store clock proto telemetry
