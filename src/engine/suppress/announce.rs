@@ -95,11 +95,12 @@ impl Shard {
         self.release_parked(group);
     }
 
-    /// A member has begun to fire.
+    /// A member has begun to fire: an opening that was held back because all others are muted may go on.
     pub(in crate::engine) fn member_joined(&mut self, group: u32) {
         if let Some(incident) = self.groups.slots[group].incident.as_deref_mut() {
             incident.hush.all_muted = None;
         }
+        self.release_parked(group);
     }
 
     /// Holds an opening back for as long as all that fires is muted.

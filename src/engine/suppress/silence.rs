@@ -244,7 +244,7 @@ fn texts(matchers: &[LabelMatcher]) -> Vec<String> {
 fn fits(old: &Silence, now: Timestamp, draft: &SilenceDraft, matchers: &[LabelMatcher]) -> bool {
     let start = match old.state {
         SilenceState::Pending => draft.starts_at >= now,
-        SilenceState::Active => draft.starts_at == old.starts_at,
+        SilenceState::Active => same_start(draft, old),
         SilenceState::Expired => false,
     };
     start && texts(&old.matchers) == texts(matchers)
@@ -255,8 +255,16 @@ fn start(now: Timestamp, draft: &SilenceDraft) -> Timestamp {
     if draft.starts_at < now.minus(BACKDATED_MIN) { now } else { draft.starts_at }
 }
 
+/// Whether the start is the known one, to the second: clients give it back as they were shown it, in milliseconds or less.
+fn same_start(draft: &SilenceDraft, known: &Silence) -> bool {
+    let second = |at: Timestamp| at.as_micros().div_euclid(1_000_000);
+    second(draft.starts_at) == second(known.starts_at)
+}
+
 fn set(silence: &mut Silence, now: Timestamp, by: &str, draft: &SilenceDraft) {
-    silence.starts_at = draft.starts_at;
+    if !same_start(draft, silence) {
+        silence.starts_at = draft.starts_at;
+    }
     silence.ends_at = draft.ends_at;
     silence.updated_at = now;
     by.clone_into(&mut silence.created_by);

@@ -71,9 +71,9 @@ impl LabelMatcher {
         self.holds(label_or_field(subject, &self.name))
     }
 
-    /// Whether it holds where the alert has nothing under its name.
+    /// Whether it asks for nothing: `a=""`, `a=~".*"`. One that forbids something, as `env!="prod"`, does ask.
     pub fn matches_nothing(&self) -> bool {
-        self.holds("")
+        matches!(self.operator, Operator::Equal(_) | Operator::Matches(_)) && self.holds("")
     }
 
     /// The name it looks at.
