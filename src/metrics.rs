@@ -94,16 +94,21 @@ impl Invariant {
     }
 }
 
+/// A recorder with our buckets.
+fn recorder() -> PrometheusRecorder {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Full("incidentd_commit_events".to_owned()), &COMMIT_EVENTS)
+        })
+        .expect("the buckets are not empty")
+        .build_recorder()
+}
+
 impl Metrics {
     /// A fresh registry with every metric described and every closed label set at zero.
     pub fn new() -> Arc<Self> {
-        let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
-            .and_then(|builder| {
-                builder.set_buckets_for_metric(Matcher::Full("incidentd_commit_events".to_owned()), &COMMIT_EVENTS)
-            })
-            .expect("the buckets are not empty")
-            .build_recorder();
+        let recorder = recorder();
         describe(&recorder);
         let counter = |name, labels| recorder.register_counter(&Key::from_parts(name, labels), &METADATA);
         let gauge = |name| recorder.register_gauge(&Key::from_name(name), &METADATA);

@@ -99,12 +99,12 @@ impl Shard {
         match self.parent_of(part) {
             _ if parts.contains(&part) => self.split_part(now, whole, self.group_of(part)?)?,
             Some(parent) if parent == incident => {
-                let by = self.by.clone().unwrap_or_default();
+                let by = self.operator();
                 self.release_child(now, &by, whole, self.group_of(part)?)?;
                 return self.as_it_is(whole);
             }
             _ if self.is_symptom(part, incident) => {
-                let by = self.by.clone().unwrap_or_default();
+                let by = self.operator();
                 self.detach_symptom(now, &by, whole, self.group_of(part)?);
                 return self.as_it_is(whole);
             }
@@ -442,6 +442,12 @@ impl Shard {
     fn parent_of(&self, id: IncidentId) -> Option<IncidentId> {
         let group = self.groups.slots.get(*self.incidents.get(&id)?)?;
         group.incident.as_deref()?.relations.parent
+    }
+
+    /// The name of whoever ordered what is under way.
+    fn operator(&self) -> String {
+        let by = self.by.as_deref().unwrap_or_default();
+        by.strip_prefix("operator:").unwrap_or(by).to_owned()
     }
 
     fn is_symptom(&self, id: IncidentId, of: IncidentId) -> bool {

@@ -51,7 +51,7 @@ fn a_child_that_is_taken_out_leaves_no_link_and_what_is_no_child_is_refused() {
     assert_eq!((links(doc, "parent").len(), links(&storm_doc(&shard), "child").len()), (0, 2));
     assert_eq!(
         shard.take_changes().decisions.last().expect("it is told").detail,
-        format!("taken out of {} by operator:alice", storm.id)
+        format!("taken out of {} by alice", storm.id)
     );
     for (incident, part) in [(storm.id, part), (part, storm.id), (storm.id, IncidentId(7))] {
         assert!(shard.command(at(2), "alice", &split(incident, part)).is_err());

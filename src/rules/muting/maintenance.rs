@@ -6,10 +6,10 @@ use hashbrown::{HashMap, HashSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::compile::Subject;
-use super::matcher::{Matcher, parse_matcher};
 use super::schedule::{Schedule, ScheduleConfig};
-use super::validate::{Problem, check_name, never_holds};
+use crate::rules::compile::Subject;
+use crate::rules::matcher::{Matcher, parse_matcher};
+use crate::rules::validate::{Problem, check_name, never_holds};
 
 /// Windows at most. Those that are open are asked one after the other about every alert that fires; a guess far above any
 /// plan seen.
@@ -59,7 +59,7 @@ impl MaintenanceWindow {
         (self.services.is_empty() || service()) && self.matchers.iter().all(|matcher| matcher.matches(subject))
     }
 
-    pub(super) fn compile(windows: &[MaintenanceConfig]) -> (Vec<Self>, Vec<Problem>) {
+    pub(in crate::rules) fn compile(windows: &[MaintenanceConfig]) -> (Vec<Self>, Vec<Problem>) {
         if windows.len() > WINDOWS_MAX {
             let message = format!("at most {WINDOWS_MAX} maintenance windows, not {}", windows.len());
             return (Vec::new(), vec![Problem::error("maintenance", message)]);

@@ -11,10 +11,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::labels::{LabelIndex, LabelMatcher, LabelSet, label_or_field};
-use super::validate::{Problem, check_name};
 use crate::event::duration;
 use crate::identity::{Hasher, domain};
+use crate::rules::labels::{LabelIndex, LabelMatcher, LabelSet, label_or_field};
+use crate::rules::validate::{Problem, check_name};
 
 /// While an alert that the source matchers match fires, those that the target matchers match are muted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -77,7 +77,7 @@ pub struct Role {
 
 impl Inhibitions {
     /// Checks and compiles; rules with errors are left out.
-    pub(super) fn compile(configs: &[InhibitRuleConfig], scope: &[String]) -> (Self, Vec<Problem>) {
+    pub(in crate::rules) fn compile(configs: &[InhibitRuleConfig], scope: &[String]) -> (Self, Vec<Problem>) {
         let mut check = Check::default();
         if configs.len() > RULES_MAX {
             check.error("", "inhibit_rules", format!("at most {RULES_MAX} inhibition rules, not {}", configs.len()));
@@ -270,8 +270,8 @@ fn overlap(one: &[LabelMatcher], other: &[LabelMatcher]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::labels::tests::alert;
     use super::*;
+    use crate::rules::labels::tests::alert;
 
     fn compiled(yaml: &str, scope: &[&str]) -> (Inhibitions, Vec<String>) {
         let configs: Vec<InhibitRuleConfig> = serde_saphyr::from_str(yaml).expect(yaml);
