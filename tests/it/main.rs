@@ -14,6 +14,7 @@ mod harness;
 mod heartbeat;
 mod kafka;
 mod kill_loop;
+mod maintenance;
 mod malformed;
 mod model;
 mod prometheus;
