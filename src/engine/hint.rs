@@ -119,3 +119,82 @@ impl Shard {
 fn sampled(end: u32) -> impl Iterator<Item = u32> {
     (0..end).step_by((end / SAMPLE).max(1) as usize)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::EngineConfig;
+    use crate::engine::decision::{Reason, Verdict};
+    use crate::engine::shard::Shard;
+    use crate::event::{Batch, Event, Timestamp};
+    use crate::identity::Fingerprint;
+    use crate::rules::{Definition, RuleConfig, compile};
+
+    fn shard(rules: &str, config: EngineConfig) -> Shard {
+        let rules: Vec<RuleConfig> = serde_saphyr::from_str(rules).expect("rules");
+        Shard::new(config, compile(&Definition::of(&rules, &["ops".to_owned()])).0.into())
+    }
+
+    /// An alert with these labels.
+    fn fire(shard: &mut Shard, number: u32, labels: &[(&str, &str)]) -> Verdict {
+        let now = Timestamp::from_parts(1_800_000_000, 0);
+        let mut batch = Batch::new(bytes::Bytes::new(), now);
+        let mark = batch.mark();
+        for (name, value) in labels {
+            let (name, value) = (batch.intern(name), batch.intern(value));
+            batch.push_pair(name, value);
+        }
+        let (labels, fingerprint) = (batch.pairs_since(mark), Fingerprint(u128::from(number) + 1));
+        batch.events.push(Event { labels, fingerprint, occurred_at: Some(now), ..Event::default() });
+        let mut verdicts = Vec::new();
+        shard.apply(now, &batch, None, &mut verdicts);
+        verdicts.remove(0)
+    }
+
+    fn hint(verdict: &Verdict, reason: Reason) -> (&str, &str) {
+        assert_eq!(verdict.reason, reason);
+        (verdict.rule.as_deref().unwrap_or_default(), verdict.hint.as_deref().unwrap_or_default())
+    }
+
+    #[test]
+    fn at_max_groups_the_rule_and_the_label_that_have_taken_the_room_are_named() {
+        let config = EngineConfig { max_groups: 3_000, ..EngineConfig::default() };
+        let rules = "[{ name: by-service, match: ['service=~\".+\"'], group_by: [service] },
+            { name: by-pod, match: ['pod=~\".+\"'], group_by: [cluster, pod] }]";
+        let mut shard = shard(rules, config);
+        for n in 0..3_000 {
+            let pod = n.to_string();
+            let cluster = if n % 2 == 0 { "a" } else { "b" };
+            fire(&mut shard, n, &[("cluster", cluster), ("pod", &pod)]);
+        }
+        // Whoever comes too late is told who was there before.
+        let refused = fire(&mut shard, 9_999, &[("service", "checkout")]);
+        let told = hint(&refused, Reason::LimitReached);
+        assert_eq!(told, ("by-service", "max_groups; most groups are of the rule by-pod, by the label pod"));
+    }
+
+    #[test]
+    fn at_max_alerts_the_label_that_makes_alerts_many_is_named() {
+        let mut shard = shard("[{ name: one }]", EngineConfig { max_alerts: 50, ..EngineConfig::default() });
+        for n in 0..50 {
+            fire(&mut shard, n, &[("alertname", "Slow"), ("request", &n.to_string())]);
+        }
+        let refused = fire(&mut shard, 50, &[("alertname", "Slow"), ("request", "50")]);
+        assert_eq!(hint(&refused, Reason::LimitReached).1, "max_alerts; the label with the most values is request");
+    }
+
+    #[test]
+    fn the_label_that_an_alert_lacks_is_named() {
+        let rules = [
+            ("[{ name: r, group_by: [service, host] }]", "host"),
+            (
+                "[{ name: r, missing_label: own_group, group_by: [host], open_when: { distinct: { label: zone, count: 2 } } }]",
+                "zone",
+            ),
+            ("[{ name: r, union_by: { labels: [host, zone] } }]", "none of host, zone"),
+        ];
+        for (rule, label) in rules {
+            let verdict = fire(&mut shard(rule, EngineConfig::default()), 1, &[("service", "a")]);
+            assert_eq!(hint(&verdict, Reason::LabelMissing), ("r", label));
+        }
+    }
+}

@@ -499,7 +499,7 @@ impl Shard {
         let linked = self.link_members(group);
         self.raise(group, self.gravest(group));
         let firing = self.groups.slots[group].firing;
-        let mut detail = format!("came back; {firing} firing {}", if firing == 1 { "alert" } else { "alerts" });
+        let mut detail = format!("came back: {firing} {}", if firing == 1 { "alert fires" } else { "alerts fire" });
         if linked > 0 {
             detail.push_str(&format!(", {linked} of them new"));
         }
