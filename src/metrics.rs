@@ -68,6 +68,8 @@ pub struct Metrics {
     pub topology_visits: Counter,
     /// Alerts that no rule wanted.
     pub no_rule: Counter,
+    /// Events that were not taken because a bound of the engine is reached.
+    pub limit_reached: Counter,
     /// Alertmanager severities that the map does not know.
     pub unknown_severities: Counter,
     /// Events that lack a label which is configured as part of their identity.
@@ -146,6 +148,7 @@ impl Metrics {
             changes_overflow: plain("incidentd_changes_overflow_total"),
             topology_visits: plain("incidentd_topology_visits_total"),
             no_rule: plain("incidentd_no_rule_total"),
+            limit_reached: plain("incidentd_limit_reached_total"),
             unknown_severities: plain("incidentd_unknown_severity_total"),
             key_labels_missing: plain("incidentd_key_label_missing_total"),
             state_bytes: gauge("incidentd_state_bytes"),
@@ -165,6 +168,7 @@ impl Metrics {
             &metrics.changes_overflow,
             &metrics.topology_visits,
             &metrics.no_rule,
+            &metrics.limit_reached,
             &metrics.unknown_severities,
             &metrics.key_labels_missing,
         ] {
@@ -348,7 +352,7 @@ fn owned(labels: &[(&'static str, &str)]) -> Vec<Label> {
 }
 
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 20] = [
+    const COUNTERS: [(&str, &str); 21] = [
         ("incidentd_events_received_total", "Events received, by source of intake"),
         ("incidentd_events_total", "Events decided, by verdict"),
         ("incidentd_incident_transitions_total", "Transitions of incidents"),
@@ -366,6 +370,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("incidentd_kafka_gap_records_total", "Records that a topic had dropped before they were read"),
         ("incidentd_key_label_missing_total", "Events that lack a label configured as part of their identity"),
         ("incidentd_no_rule_total", "Alerts that no rule wanted"),
+        ("incidentd_limit_reached_total", "Events not taken because max_alerts, max_groups or max_keys is reached"),
         ("incidentd_label_missing_total", "Alerts that a rule could not take because a group_by label is missing"),
         ("incidentd_rule_errors_total", "Alerts for which the condition of a rule could not be evaluated"),
         ("incidentd_unknown_severity_total", "Alertmanager severities that the map does not know, taken as warning"),

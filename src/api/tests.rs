@@ -110,6 +110,8 @@ fn alert() -> AlertDoc {
         first_seen: at,
         last_seen: at,
         ends_at: None,
+        cleared: false,
+        muted: None,
     }
 }
 

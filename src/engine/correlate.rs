@@ -84,7 +84,8 @@ pub(super) fn better(one: Verdict, other: Verdict) -> Verdict {
 
 impl Shard {
     /// Finds the rules that want the alert, joins their groups and lets each of them see the event.
-    pub(super) fn correlate(&mut self, sighting: &Sighting<'_>) -> Verdict {
+    /// What ends groups is wanted by their rules.
+    pub(super) fn correlate(&mut self, sighting: &Sighting<'_>, ends: bool) -> Verdict {
         let &Sighting { now, slot, .. } = sighting;
         let mut found = std::mem::take(&mut self.found_rules);
         self.rules.matching(&AlertSubject { alert: &self.alerts.slots[slot], names: &self.names }, &mut found);
@@ -112,8 +113,7 @@ impl Shard {
                         // There may be room when the alert is repeated.
                         epoch = 0;
                     }
-                    let rule = Some(self.rules.rules[*rule as usize].name.clone());
-                    best = better(best, Verdict { rule, ..Verdict::new(Outcome::Recorded, reason) });
+                    best = better(best, self.refused(slot, *rule, reason));
                 }
             }
         }
@@ -132,8 +132,9 @@ impl Shard {
             }
         }
         self.alerts.slots[slot].epoch = epoch;
-        self.alerts.slots[slot].unwanted = best.reason == Reason::NoRule;
-        if best.reason == Reason::NoRule {
+        let unwanted = best.reason == Reason::NoRule && !ends;
+        self.alerts.slots[slot].unwanted = unwanted;
+        if unwanted {
             self.note_unmatched(slot, 1);
         }
         best

@@ -324,9 +324,7 @@ impl fmt::Display for Reason {
             Reason::NoStep => f.write_str("it is nothing that the rule's condition goes by"),
             Reason::UnknownKey => f.write_str("its key is not in the rule's set"),
             Reason::NotMember => f.write_str("it concerns no member of the rule's set"),
-            Reason::LabelMissing => {
-                f.write_str("a label that the rule groups by or counts is missing, or all of its union_by")
-            }
+            Reason::LabelMissing => f.write_str("a label that the rule goes by is missing"),
             Reason::NoOpenIncident => f.write_str("nothing is known that this could resolve"),
             Reason::CauseFound => f.write_str("what its service depends on is broken as well"),
             Reason::CauseMoved => f.write_str("another cause is nearer, or the one before it is over"),
@@ -343,7 +341,7 @@ impl fmt::Display for Reason {
             Reason::Maintenance => f.write_str("a maintenance window is open"),
             Reason::AwaitsInhibition => f.write_str("an inhibition rule waits for what would mute it"),
             Reason::SuppressionEnded => f.write_str("not all that fires is muted any more"),
-            Reason::LimitReached => f.write_str("a limit of the engine is reached"),
+            Reason::LimitReached => f.write_str("a limit is reached"),
             Reason::Invalid => f.write_str("the event is invalid"),
         }
     }
@@ -362,17 +360,19 @@ pub struct Verdict {
     pub rule: Option<Arc<str>>,
     /// What keeps it from its rules: the id of a silence, the name of an inhibition rule or of a maintenance window.
     pub muted_by: Option<Arc<str>>,
+    /// What a person needs to know beside the reason: the label that is missing, what takes up the room.
+    pub hint: Option<Arc<str>>,
 }
 
 impl Verdict {
     /// A verdict that concerns no incident and no rule, and is not muted.
     pub const fn new(outcome: Outcome, reason: Reason) -> Self {
-        Self { outcome, reason, incident: None, rule: None, muted_by: None }
+        Self { outcome, reason, incident: None, rule: None, muted_by: None, hint: None }
     }
 
     /// A verdict that concerns an incident.
     pub const fn of(outcome: Outcome, reason: Reason, incident: IncidentId) -> Self {
-        Self { outcome, reason, incident: Some(incident), rule: None, muted_by: None }
+        Self { outcome, reason, incident: Some(incident), rule: None, muted_by: None, hint: None }
     }
 }
 

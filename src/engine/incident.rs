@@ -245,6 +245,21 @@ pub struct AlertDoc {
     pub last_seen: Timestamp,
     /// When its lease ends, while it fires.
     pub ends_at: Option<Timestamp>,
+    /// It fires, and counts as cleared here: by a clear, by leaving its rule, or because the incident is over.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cleared: bool,
+    /// What mutes it, while it fires: `silenced` by a silence, `inhibited` by a rule, or `maintenance` in a window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muted: Option<MutedDoc>,
+}
+
+/// What mutes an alert.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MutedDoc {
+    /// The reason's code.
+    pub reason: &'static str,
+    /// The silence, the inhibition rule or the maintenance window.
+    pub by: Arc<str>,
 }
 
 #[cfg(test)]

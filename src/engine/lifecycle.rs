@@ -498,7 +498,11 @@ impl Shard {
         state.span.start_over();
         let linked = self.link_members(group);
         self.raise(group, self.gravest(group));
-        let mut detail = format!("came back: {linked} {} linked anew", if linked == 1 { "alert" } else { "alerts" });
+        let firing = self.groups.slots[group].firing;
+        let mut detail = format!("came back: {firing} {}", if firing == 1 { "alert fires" } else { "alerts fire" });
+        if linked > 0 {
+            detail.push_str(&format!(", {linked} of them new"));
+        }
         detail.push_str(self.join_storm(now, group, storm));
         let traced = self.trace(group, first_event);
         self.emit(now, group, Action::Reopened, Reason::Recurrence, detail);

@@ -10,6 +10,7 @@ pub mod decision;
 mod flapping;
 mod group;
 mod heartbeat;
+mod hint;
 pub mod incident;
 mod journal;
 mod lifecycle;

@@ -15,6 +15,7 @@ use super::decision::{Decision, Outcome, Reason, Verdict};
 use super::flapping::Turns;
 use super::group::{Groups, INCIDENT_ALERTS_KEPT, Targets};
 use super::heartbeat::Heartbeats;
+use super::hint::Culprits;
 use super::incident::IncidentCounts;
 use super::memory::dedup::SeenIds;
 use super::memory::interner::Interner;
@@ -129,6 +130,7 @@ pub struct Shard {
     /// How often the condition of a rule could not be evaluated, since the last call of `take_changes`.
     pub(super) rule_errors: HashMap<Arc<str>, u64>,
     pub(super) unmatched: Unmatched,
+    pub(super) culprits: Culprits,
     /// Which of how many shards it is.
     pub(super) place: (u64, u64),
     /// How late events of the batch under way may come, by the position they came from; empty where all are alike.
@@ -173,6 +175,7 @@ impl Shard {
             found_rules: Vec::new(),
             rule_errors: HashMap::new(),
             unmatched: Unmatched::default(),
+            culprits: Culprits::default(),
             late_by: SmallVec::new(),
         };
         if !shard.rules.maintenance.is_empty() {
@@ -342,7 +345,8 @@ impl Shard {
         let known = self.alerts.find(event.fingerprint);
         let full = self.alerts.slots.len() >= self.config.max_alerts.min(SLOTS_MAX as usize);
         if known.is_none() && event.kind == Kind::Alert && full {
-            return Verdict::new(Outcome::Rejected, Reason::LimitReached);
+            let hint = Some(self.crowded_alerts());
+            return Verdict { hint, ..Verdict::new(Outcome::Rejected, Reason::LimitReached) };
         }
         let (horizon, max_ids) = (self.config.dedup_horizon, self.config.dedup_max_ids);
         if event.key.0 != 0 && !self.seen.insert(event.key, now, horizon, max_ids) {
@@ -480,7 +484,7 @@ impl Shard {
         let ended = if anew { self.end_groups(sighting) } else { None };
         let verdict = match self.withheld(sighting) {
             Some(verdict) => verdict,
-            None if anew => self.correlate(sighting),
+            None if anew => self.correlate(sighting, ended.is_some()),
             None => self.repeat(sighting),
         };
         let Some(ended) = ended else { return verdict };

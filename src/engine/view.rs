@@ -88,11 +88,13 @@ impl Shard {
             (alert.state != AlertState::Firing, alert.first_seen, alert.fingerprint)
         });
         chosen.truncate(limit);
-        Some((chosen.into_iter().map(|slot| self.alert_doc(slot)).collect(), total))
+        Some((chosen.into_iter().map(|slot| self.alert_doc(slot, group)).collect(), total))
     }
 
-    fn alert_doc(&self, slot: u32) -> AlertDoc {
+    fn alert_doc(&self, slot: u32, group: u32) -> AlertDoc {
         let (alert, names) = (&self.alerts.slots[slot], &self.names);
+        let fires = alert.state == AlertState::Firing;
+        let holds = alert.memberships.iter().any(|one| one.group == group && one.firing);
         let pairs = |pairs: &[(Symbol, Symbol)]| -> BTreeMap<String, String> {
             pairs.iter().map(|(name, value)| (names.text(*name).to_owned(), names.text(*value).to_owned())).collect()
         };
@@ -110,7 +112,9 @@ impl Shard {
             count: alert.count,
             first_seen: alert.first_seen,
             last_seen: alert.last_seen,
-            ends_at: (alert.state == AlertState::Firing && alert.until < Timestamp::MAX).then_some(alert.until),
+            ends_at: (fires && alert.until < Timestamp::MAX).then_some(alert.until),
+            cleared: fires && !holds,
+            muted: self.muted_doc(slot).filter(|_| fires),
         }
     }
 }

@@ -109,15 +109,24 @@ fn push(out: &mut String, arguments: std::fmt::Arguments<'_>) {
     out.write_fmt(arguments).expect("a String takes all that is written");
 }
 
-/// The code, place and sentence of a refused event; the sentence alone of one that waits.
+/// The code, place and sentence of a refused event; the sentence alone of one that waits or is not taken by a
+/// rule that wants it.
 fn explanation(fate: Fate<'_>) -> (&str, &str, String) {
     match fate {
         Fate::Rejected(reject) => (reject.code.as_str(), &reject.field, reject.message.clone()),
         Fate::Decided(verdict) => match verdict.outcome {
-            Outcome::Rejected => (Code::Capacity.as_str(), "", verdict.reason.to_string()),
+            Outcome::Rejected => (Code::Capacity.as_str(), "", told(verdict)),
             Outcome::Pending => ("", "", verdict.reason.to_string()),
+            Outcome::Recorded if verdict.rule.is_some() => ("", "", told(verdict)),
             _ => ("", "", String::new()),
         },
+    }
+}
+
+fn told(verdict: &Verdict) -> String {
+    match &verdict.hint {
+        Some(hint) => format!("{}: {hint}", verdict.reason),
+        None => verdict.reason.to_string(),
     }
 }
 

@@ -96,6 +96,8 @@ pub(super) struct Committer {
     pub(super) store_up: Arc<AtomicBool>,
     /// Set when the store cannot be trusted any more.
     pub(super) fatal: watch::Sender<Option<String>>,
+    /// What was logged last to have reached its bound.
+    pub(super) culprit: Option<Arc<str>>,
 }
 
 impl Committer {
@@ -158,7 +160,7 @@ impl Committer {
     }
 
     /// Everything that may be known only now that it is durable.
-    fn publish(&self, commit: &Commit, waiting: Vec<Part>) {
+    fn publish(&mut self, commit: &Commit, waiting: Vec<Part>) {
         self.positions.committed(&commit.positions);
         let mut counts = Vec::new();
         let mut verdicts = [0; 10];
@@ -205,15 +207,28 @@ impl Committer {
     }
 
     /// Counts alerts that became part of no group, so that a rule which misses what it should take is seen.
-    fn count_unwanted(&self, answers: &[Answer]) {
-        let mut no_rule = 0;
+    fn count_unwanted(&mut self, answers: &[Answer]) {
+        let (mut no_rule, mut limited) = (0, 0);
         for verdict in answers.iter().flat_map(|answer| &answer.verdicts) {
             match (verdict.reason, &verdict.rule) {
                 (Reason::NoRule, _) => no_rule += 1,
                 (Reason::LabelMissing, Some(rule)) => self.metrics.label_missing(rule, 1),
+                (Reason::LimitReached, _) => {
+                    limited += 1;
+                    self.name_culprit(verdict.hint.as_ref());
+                }
                 _ => {}
             }
         }
         self.metrics.no_rule.increment(no_rule);
+        self.metrics.limit_reached.increment(limited);
+    }
+
+    /// Logs what has reached its bound, once until it is another one.
+    fn name_culprit(&mut self, hint: Option<&Arc<str>>) {
+        if let Some(hint) = hint.filter(|hint| self.culprit.as_ref() != Some(*hint)) {
+            tracing::warn!(limit = %hint, "a limit is reached: alerts are not taken");
+            self.culprit = Some(hint.clone());
+        }
     }
 }

@@ -133,6 +133,7 @@ impl Runtime {
             on_deliveries,
             store_up: store_up.clone(),
             fatal: fatal_sender,
+            culprit: None,
         };
         let committer = std::thread::Builder::new()
             .name("committer".to_owned())

@@ -34,6 +34,15 @@ struct Alert {
     labels: BTreeMap<String, String>,
     count: u64,
     last_seen: Timestamp,
+    cleared: bool,
+    muted: Option<Muted>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Muted {
+    reason: String,
+    by: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -42,6 +51,7 @@ struct Link {
     #[serde(rename = "type")]
     kind: String,
     target: String,
+    reason: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -120,7 +130,7 @@ impl Sheet {
     fn alerts(&self, now: Timestamp, paint: Paint) -> String {
         let row = |alert: &Alert| {
             vec![
-                format!("  {}", escaped(&alert.state)),
+                format!("  {}", escaped(&standing(alert))),
                 escaped(&alert.severity).into_owned(),
                 escaped(&alert.summary).into_owned(),
                 escaped(&labels(&self.own_labels(alert))).into_owned(),
@@ -141,14 +151,29 @@ impl Sheet {
 
     /// An alert's labels without those that all alerts of the incident share.
     fn own_labels(&self, alert: &Alert) -> BTreeMap<String, String> {
-        let shared = |name: &String, value: &String| self.incident.key.get(name) == Some(value);
+        // The key of a union has values that some of its alerts have.
+        let all_have = |name: &str, value: &String| self.alerts.iter().all(|one| one.labels.get(name) == Some(value));
+        let shared =
+            |name: &String, value: &String| self.incident.key.get(name) == Some(value) && all_have(name, value);
         let own = alert.labels.iter().filter(|(name, value)| !shared(name, value));
         own.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     fn links(&self, paint: Paint) -> String {
-        let line = |link: &Link| format!("  {}: {}", escaped(&link.kind), escaped(&link.target));
+        let line = |link: &Link| {
+            let why = if link.reason.is_empty() { String::new() } else { format!(" ({})", escaped(&link.reason)) };
+            format!("  {}: {}{why}", escaped(&link.kind), escaped(&link.target))
+        };
         section("Links", self.links.iter().map(line).collect(), paint)
+    }
+}
+
+/// The state of an alert, and why it counts for nothing although it fires.
+fn standing(alert: &Alert) -> String {
+    match &alert.muted {
+        Some(Muted { reason, by }) => format!("{}, {reason} by {by}", alert.state),
+        None if alert.cleared => format!("{}, cleared here", alert.state),
+        None => alert.state.clone(),
     }
 }
 
@@ -192,7 +217,8 @@ mod tests {
             "alert_counts": {"firing": 30, "resolved": 0, "total": 30}, "events": 36_000,
             "targets": {"respond_by": "2026-11-22T03:15:00Z", "resolve_by": null, "breached": false},
             "reasons": ["condition_met"], "alerts": vec![alert; 30],
-            "links": [{"type": "runbook", "target": "https://example.org\u{7}"}],
+            "links": [{"type": "runbook", "target": "https://example.org\u{7}"}, {"type": "symptom_of",
+                "target": "INC-0000000000002", "reason": "checkout depends on db, which broke 12s before"}],
             "timeline": [{"at": "2026-11-22T03:00:00.25Z", "by": "rule:service-degraded", "what": "opened", "detail": "3 of 3"}],
         }))
         .unwrap();
@@ -207,7 +233,8 @@ mod tests {
             "  2026-11-22T03:00:00Z  opened  rule:service-degraded  3 of 3",
             "  firing  critical  slow     pod=a   1,200   30s ago",
             "\n  and 10 more",
-            "Links\n  runbook: https://example.org\\u{7}",
+            "Links\n  runbook: https://example.org\\u{7}\n",
+            "  symptom_of: INC-0000000000002 (checkout depends on db, which broke 12s before)",
         ] {
             assert!(text.contains(told), "{told:?} is missing in\n{text}");
         }

@@ -231,7 +231,8 @@ impl Heartbeats {
             let labels = mine().next().map_or(0, |by| by.len());
             let most = (0..labels).max_by_key(|label| values(*label).len());
             let label = most.and_then(|label| mine().next()?.get(label)).map(|(name, _)| names.text(*name));
-            label.map_or_else(|| heartbeat.name.clone(), |label| format!("{} by {label}", heartbeat.name).into())
+            let label = label.map_or_else(String::new, |label| format!("; the label with the most values is {label}"));
+            format!("max_keys{label}").into()
         };
         tally.culprit.get_or_insert_with(find).clone()
     }

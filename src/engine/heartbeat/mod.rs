@@ -94,7 +94,10 @@ impl Shard {
             let values = heartbeat.by.iter().map(|label| batch.label(event, label));
             let verdict = match values.collect::<Option<SmallVec<[&str; 4]>>>() {
                 Some(values) => self.sign_of_life(now, at, (place, heartbeat), &values),
-                None => unwanted(Reason::LabelMissing, heartbeat.name.clone()),
+                None => {
+                    let hint = heartbeat.by.iter().find(|label| batch.label(event, label).is_none()).cloned();
+                    Verdict { hint, ..unwanted(Reason::LabelMissing, heartbeat.name.clone()) }
+                }
             };
             if rank(&verdict) < rank(&best) {
                 best = verdict;
@@ -111,7 +114,8 @@ impl Shard {
         let Some(slot) = self.heartbeats.by_key.get(&key).copied() else {
             if !self.heartbeats.has_room(place, heartbeat) {
                 let culprit = self.heartbeats.culprit(place, heartbeat, &self.names);
-                return unwanted(Reason::LimitReached, culprit);
+                let hint = Some(culprit);
+                return Verdict { hint, ..unwanted(Reason::LimitReached, heartbeat.name.clone()) };
             }
             self.expect_heartbeat((place, heartbeat), key, values, at, true);
             return noted;
@@ -339,6 +343,11 @@ impl Shard {
     }
 }
 
+/// A person needs no microseconds.
+fn to_the_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_parts(time.as_micros().div_euclid(1_000_000), 0)
+}
+
 fn unwanted(reason: Reason, rule: Arc<str>) -> Verdict {
     Verdict { rule: Some(rule), ..Verdict::new(Outcome::Recorded, reason) }
 }
@@ -348,5 +357,5 @@ fn summary(expectation: &Expectation, heartbeat: &Heartbeat, stage: Stage, by: &
     let who = if who.is_empty() { String::new() } else { format!(" ({})", who.join(", ")) };
     let last = if expectation.seen { "last heard" } else { "never heard since" };
     let (name, stage, every) = (&heartbeat.name, stage.as_str(), duration::format(heartbeat.every));
-    format!("{name}{who} is {stage}: {last} {}, expected every {every}", expectation.heard)
+    format!("{name}{who} is {stage}: {last} {}, expected every {every}", to_the_second(expectation.heard))
 }

@@ -150,7 +150,8 @@ fn of_too_many_keys_the_label_with_most_values_is_named() {
         assert_eq!(send(&mut shard, host).reason, Reason::HeartbeatNoted);
     }
     let refused = send(&mut shard, "d");
-    assert_eq!((refused.reason, refused.rule.as_deref()), (Reason::LimitReached, Some("beat by host")));
+    let told = (refused.reason, refused.rule.as_deref(), refused.hint.as_deref());
+    assert_eq!(told, (Reason::LimitReached, Some("beat"), Some("max_keys; the label with the most values is host")));
 }
 
 #[test]

@@ -31,6 +31,7 @@ use super::alert::Dirty;
 use super::correlate::Sighting;
 use super::decision::{Outcome, Reason, Verdict};
 use super::group::Phase;
+use super::incident::MutedDoc;
 use super::journal::{Fault, Part, Reader, Writer};
 use super::memory::interner::Interner;
 use super::shard::Shard;
@@ -216,6 +217,18 @@ impl Shard {
             return (Outcome::Suppressed, REASONS[0], None);
         };
         causes.silences.iter().for_each(|silence| self.suppression.silences.count(*silence));
+        let (reason, name) = self.first_cause(causes);
+        (Outcome::Suppressed, reason, name)
+    }
+
+    /// What mutes an alert, for people.
+    pub(super) fn muted_doc(&self, slot: u32) -> Option<MutedDoc> {
+        let (reason, by) = self.first_cause(self.suppression.causes.get(&slot)?);
+        Some(MutedDoc { reason: reason.code(), by: by? })
+    }
+
+    /// Of what mutes an alert, what is named.
+    fn first_cause(&self, causes: &Causes) -> (Reason, Option<Arc<str>>) {
         let place = causes.first().unwrap_or_default();
         let name = match place {
             0 => causes
@@ -226,7 +239,7 @@ impl Shard {
             1 => causes.inhibited.and_then(|rule| self.rules.inhibitions.get(rule)).map(|rule| rule.name.clone()),
             _ => causes.window.and_then(|window| self.window_name(window)),
         };
-        (Outcome::Suppressed, REASONS[place], name)
+        (REASONS[place], name)
     }
 
     /// Names the inhibition rule whose source is waited for.

@@ -166,15 +166,8 @@ impl Shard {
             ..Event::default()
         };
         self.mark_alert(slot, Dirty::Counters);
-        self.correlate(&Sighting {
-            now,
-            event: &event,
-            slot,
-            changed: true,
-            lapsed: false,
-            begins: false,
-            again: true,
-        });
+        let sighting = Sighting { now, event: &event, slot, changed: true, lapsed: false, begins: false, again: true };
+        self.correlate(&sighting, false);
     }
 
     /// Silences have begun and ended: looks at the alerts that they mute or have muted.

@@ -8,7 +8,7 @@ use crate::engine::command::{Command, Done, Refusal};
 use crate::engine::{EngineConfig, Shard};
 use crate::event::{Batch, Event, Status, Timestamp};
 use crate::identity::Fingerprint;
-use crate::rules::{Definition, RuleConfig, compile};
+use crate::rules::{Definition, InhibitRuleConfig, RuleConfig, compile};
 
 const DAY: u64 = 86_400;
 
@@ -172,4 +172,26 @@ fn a_silence_is_written_once_a_commit_however_much_it_mutes() {
     shard.advance(at(DAY));
     let changes = shard.take_changes().silences;
     assert_eq!((changes.len(), changes[0].doc.as_ref().map(|doc| (doc.state, doc.muting))), (1, Some(("expired", 0))));
+}
+
+#[test]
+fn of_many_sources_of_an_inhibition_sixteen_are_named_and_the_last_one_lets_go() {
+    let rules: Vec<InhibitRuleConfig> =
+        serde_saphyr::from_str("[{ name: down, source_matchers: ['host=~\"1..\"'], target_matchers: ['host=\"7\"'] }]")
+            .expect("a rule");
+    let configs: Vec<RuleConfig> = serde_saphyr::from_str("[{ name: all, group_by: [host] }]").expect("a rule");
+    let sinks = ["ops".to_owned()];
+    let definition = Definition { inhibit_rules: &rules, ..Definition::of(&configs, &sinks) };
+    let mut shard = Shard::new(EngineConfig::default(), compile(&definition).0.into());
+    fire(&mut shard, 0, Status::Firing, 100..200);
+    fire(&mut shard, 1, Status::Firing, [7]);
+    let named = |shard: &Shard| {
+        let found = shard.alerts(at(1)).into_iter().find(|alert| alert.labels["host"] == "7");
+        found.expect("it fires").inhibited_by.len()
+    };
+    assert_eq!((named(&shard), shard.stats().suppressed[1]), (16, 1));
+    fire(&mut shard, 2, Status::Resolved, 100..199);
+    assert_eq!((named(&shard), shard.stats().suppressed[1]), (1, 1));
+    fire(&mut shard, 3, Status::Resolved, [199]);
+    assert_eq!((named(&shard), shard.stats().suppressed[1]), (0, 0));
 }

@@ -23,7 +23,7 @@ impl Shard {
             let Some(rule) = self.rules.rules.get(*place as usize).cloned() else { continue };
             let verdict = match self.group_for(sighting.now, sighting.slot, *place) {
                 Ok(group) => self.end_by(sighting, group, &rule),
-                Err(reason) => Verdict { rule: Some(rule.name.clone()), ..Verdict::new(Outcome::Recorded, reason) },
+                Err(reason) => self.refused(sighting.slot, *place, reason),
             };
             best = Some(match best {
                 Some(other) => better(other, verdict),

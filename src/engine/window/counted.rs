@@ -251,7 +251,16 @@ impl Counted {
         pruned
     }
 
+    /// Drops the oldest entry, and the redundant ones behind it: without what made them so, they would bridge gaps to what
+    /// comes later than all.
     fn pop_front(&mut self) {
+        self.pop_oldest();
+        while self.slots.front().is_some_and(|slot| slot.redundant) {
+            self.pop_oldest();
+        }
+    }
+
+    fn pop_oldest(&mut self) {
         if self.start == self.base {
             self.leave(self.base);
             self.start += 1;

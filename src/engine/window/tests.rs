@@ -129,6 +129,24 @@ proptest! {
     }
 
     #[test]
+    fn what_was_dropped_bridges_no_gap_to_what_comes_after_all(
+        reach in reach(),
+        events in events(60),
+        last in (0i64..60, 0u64..12),
+    ) {
+        let (mut few, mut counted) = (Few::default(), Counted::default());
+        for (seen, (at, item)) in events.iter().enumerate() {
+            let entry = entry(*at, *item, seen as u128 % 7);
+            prop_assert_eq!(counted.insert(entry, reach), few.insert(entry, reach), "event {}", seen);
+        }
+        let newest = events.iter().map(|(at, _)| *at).max().unwrap_or_default();
+        counted.prune(micros(newest - 20));
+        few.prune(micros(newest - 20));
+        let late = entry(newest - last.0, last.1, 9);
+        prop_assert_eq!(counted.insert(late, reach), few.insert(late, reach));
+    }
+
+    #[test]
     fn the_first_of_a_window_does_not_depend_on_the_order_of_arrival(
         reach in reach(),
         events in prop::collection::btree_set((0i64..20, 0u128..8), 2..30),

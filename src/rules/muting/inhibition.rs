@@ -292,6 +292,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_thousand_rules_may_be_and_of_one_more_none_is_taken() {
+        let rules = |count: usize| {
+            let rule = |n| format!("{{ source_matchers: ['a=\"{n}\"'], target_matchers: ['b=\"{n}\"', 'a=\"x\"'] }}");
+            compiled(&format!("[{}]", (0..count).map(rule).collect::<Vec<_>>().join(", ")), &[])
+        };
+        let (set, problems) = rules(RULES_MAX);
+        assert!(set.get(999).is_some() && problems.is_empty(), "{problems:?}");
+        let (set, problems) = rules(RULES_MAX + 1);
+        assert!(set.get(0).is_none());
+        assert_eq!(problems, ["inhibit_rules: at most 1000 inhibition rules, not 1001"]);
+    }
+
     fn roles(set: &Inhibitions, labels: &[(&str, &str)]) -> Vec<(u32, u128, bool, bool)> {
         let mut found = Vec::new();
         set.roles(&alert(labels), &mut Hasher::default(), &mut |role| {

@@ -52,6 +52,8 @@ pub(super) fn a_closed_incident_keeps_the_alerts_it_leaves_behind(open: &mut Ope
         first_seen: at(0),
         last_seen: at(1),
         ends_at: None,
+        cleared: false,
+        muted: None,
     };
     let mut store = open();
     commit(&mut *store, incidents([doc(1_101, "left", at(0))]));

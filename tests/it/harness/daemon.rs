@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
 use super::exposition::Exposition;
@@ -25,6 +26,8 @@ pub struct Daemon {
     pub address: String,
     folder: TempDir,
     child: Option<Child>,
+    /// They read what the process writes, and end with it.
+    readers: Vec<JoinHandle<()>>,
     port: u16,
     log: Lines,
     printed: Lines,
@@ -61,6 +64,7 @@ impl Daemon {
             address: String::new(),
             folder,
             child: None,
+            readers: Vec::new(),
             port,
             log: Lines::default(),
             printed: Lines::default(),
@@ -106,8 +110,10 @@ impl Daemon {
         assert!(self.child.is_none(), "it runs already");
         let seen = self.log_lines().len();
         let mut child = self.command().spawn().expect("the binary runs");
-        tokio::spawn(collect(child.stderr.take().expect("piped"), self.log.clone()));
-        tokio::spawn(collect(child.stdout.take().expect("piped"), self.printed.clone()));
+        self.readers = vec![
+            tokio::spawn(collect(child.stderr.take().expect("piped"), self.log.clone())),
+            tokio::spawn(collect(child.stdout.take().expect("piped"), self.printed.clone())),
+        ];
         self.child = Some(child);
         let address = attempt("the daemon is ready", PATIENCE, async || {
             let lines = self.log_lines();
@@ -156,6 +162,7 @@ impl Daemon {
         let mut child = self.child.take().expect("it runs");
         child.start_kill().expect("killed");
         child.wait().await.expect("it ended");
+        self.read_to_the_end().await;
     }
 
     /// Sends a signal by its name.
@@ -169,7 +176,16 @@ impl Daemon {
     pub async fn stop(&mut self) -> ExitStatus {
         self.signal("TERM");
         let mut child = self.child.take().expect("it runs");
-        tokio::time::timeout(PATIENCE, child.wait()).await.expect("it stops in time").expect("it ended")
+        let status = tokio::time::timeout(PATIENCE, child.wait()).await.expect("it stops in time").expect("it ended");
+        self.read_to_the_end().await;
+        status
+    }
+
+    /// Waits until the last words of a process that has ended are read.
+    async fn read_to_the_end(&mut self) {
+        for reader in self.readers.drain(..) {
+            tokio::time::timeout(PATIENCE, reader).await.expect("its output ends").expect("it is read");
+        }
     }
 
     /// What all its processes logged so far.

@@ -1,8 +1,9 @@
 //! The habits of this code base that a machine can check, each a claim about the source tree.
 //!
 //! Every claim about the tree stands beside one that shows the rule at work on a bad snippet.
-//! `scan` reads, `rules` judge.
+//! `scan` reads, `rules` and `page` judge.
 
+mod page;
 mod rules;
 mod scan;
 
@@ -320,6 +321,24 @@ fn a_metric_that_no_page_explains_is_found() {
     let metrics = "const A: &str = \"incidentd_a_total\";\nconst B: &str = \"incidentd_b_total\";\n";
     let page = ("docs/operations.md", "`incidentd_a_total{source}`, `incidentd_b_totals`");
     finds(rules::undocumented_metrics, &[("src/metrics.rs", metrics), page], &["src/metrics.rs:2"]);
+}
+
+#[test]
+fn every_reason_and_every_key_of_a_rule_is_explained() {
+    holds(page::unexplained_reasons);
+    holds(page::unexplained_keys);
+}
+
+#[test]
+fn a_reason_or_a_key_that_the_page_does_not_explain_is_found() {
+    let decision = "impl Reason {\nA => \"a\",\nB => \"b\",\nC => \"c\",\n}\nimpl fmt::Display for Reason {\n";
+    let config =
+        "pub struct RuleConfig {\n#[serde(rename = \"match\")]\npub matchers: M,\npub wait: W,\npub storm: S,\n}\n";
+    let page = "## Keys\n| `match` | x |\n| `storm.opens` | x |\n## Verdicts\n| `opened` | x | `a` |\n## Reasons\n\
+        | `a` | x | verdict |\n| `b` | x | verdict, `opened` |\n";
+    let files = [("src/engine/decision.rs", decision), ("src/rules/mod.rs", config), ("docs/rules.md", page)];
+    finds(page::unexplained_reasons, &files, &["src/engine/decision.rs:4", "docs/rules.md:8"]);
+    finds(page::unexplained_keys, &files, &["src/rules/mod.rs:4"]);
 }
 
 #[test]

@@ -377,3 +377,25 @@ fn a_command_is_for_the_version_that_it_names() {
     let by: Vec<Option<&str>> = decisions.iter().map(|decision| decision.by.as_deref()).collect();
     assert_eq!(by, [None, None, Some("operator:me"), Some("operator:me")]);
 }
+
+#[test]
+fn beyond_a_thousand_pairs_kept_apart_a_split_is_refused_and_the_incident_stays_whole() {
+    let mut shard = shard("[{ name: u, union_by: { labels: [host] } }]");
+    let ids: Vec<IncidentId> =
+        (0..46).filter_map(|n| fires(&mut shard, 0, u32::from(n), [Some(n), None, None])).collect();
+    let pairs = (0..46).flat_map(|into| (0..into).map(move |from| (from, into)));
+    let mut split = Vec::new();
+    for (from, into) in pairs {
+        let (incident, into) = (ids[from], ids[into]);
+        assert!(shard.command(at(1), "me", &Command::Merge { incident, into, version: None }).is_ok());
+        let order = Command::Split { incident: into, part: incident, version: None };
+        let done = shard.command(at(1), "me", &order);
+        if let Err(refusal) = done {
+            assert!(matches!(&refusal, Refusal::Limit(said) if said.contains("1000 pairs")), "{refusal:?}");
+            break;
+        }
+        split.push((into, incident));
+    }
+    assert_eq!(split.len(), 1_000);
+    assert_eq!(shard.docs().len(), 45, "what could not be split is one incident still");
+}
