@@ -101,12 +101,12 @@ impl Shard {
             Some(parent) if parent == incident => {
                 let by = self.operator();
                 self.release_child(now, &by, whole, self.group_of(part)?)?;
-                return self.as_it_is(whole);
+                return self.as_it_is(incident);
             }
             _ if self.is_symptom(part, incident) => {
                 let by = self.operator();
                 self.detach_symptom(now, &by, whole, self.group_of(part)?);
-                return self.as_it_is(whole);
+                return self.as_it_is(incident);
             }
             _ => {
                 let known: Vec<String> = parts.iter().map(ToString::to_string).collect();
@@ -456,7 +456,9 @@ impl Shard {
         cause.is_some_and(|cause| cause.id == of)
     }
 
-    fn as_it_is(&self, group: u32) -> Result<Done, Refusal> {
+    /// The incident as it is, or was when it was closed.
+    fn as_it_is(&self, id: IncidentId) -> Result<Done, Refusal> {
+        let Ok(group) = self.group_of(id) else { return self.as_decided(id) };
         let state = &self.groups.slots[group];
         let incident = state.incident.as_deref().ok_or(Refusal::Unknown)?;
         Ok(Done::Incident(Arc::new(self.doc(state, incident))))
