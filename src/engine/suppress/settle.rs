@@ -175,6 +175,10 @@ impl Shard {
             begins: false,
             again: true,
         });
+        if self.ends_something(slot) {
+            // As after every event of it: the next one ends something again.
+            self.alerts.slots[slot].epoch = 0;
+        }
     }
 
     /// Silences have begun and ended: looks at the alerts that they mute or have muted.

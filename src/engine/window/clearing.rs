@@ -34,6 +34,15 @@ impl Shard {
         best
     }
 
+    /// Whether a rule goes by it to end what its group holds.
+    pub(in crate::engine) fn ends_something(&mut self, slot: u32) -> bool {
+        let mut found = std::mem::take(&mut self.found_rules);
+        self.rules.ending(&self.subject(slot), &mut found);
+        let ends = !found.is_empty();
+        self.found_rules = found;
+        ends
+    }
+
     fn end_by(&mut self, sighting: &Sighting<'_>, group: u32, rule: &Rule) -> Verdict {
         let (now, at) = (sighting.now, sighting.at());
         let state = &mut self.groups.slots[group];
