@@ -93,7 +93,8 @@ impl Shard {
     pub(in crate::engine) fn storm_again(&mut self, now: Timestamp, group: u32) -> Option<u32> {
         let incident = self.groups.slots[group].incident.as_deref()?;
         let (id, relations) = (incident.id, incident.relations.clone());
-        let slot = *self.groups.slots[group].members.first()?;
+        // Not the first member: they are in another order after a restart.
+        let slot = *self.groups.slots[group].members.iter().min()?;
         let storm = self.storm_of(now, group, u128::from(id.0), slot);
         let parent = relations.parent.and_then(|parent| self.incidents.get(&parent).copied());
         let parent = parent.filter(|parent| self.groups.slots[*parent].phase == Phase::Live);

@@ -82,6 +82,8 @@ impl Shard {
             let fires = alert.last_seen <= at && alert.membership(group).is_some_and(|membership| membership.firing);
             fires && !self.groups.slots[group].span.waits().is_some_and(|waits| waits.holds(*slot))
         });
+        // Members are in another order after a restart.
+        ended.sort_unstable();
         for slot in &ended {
             self.end_member(now, *slot, group);
         }
