@@ -57,8 +57,10 @@ impl Shard {
             reason = Reason::AwaitedCame;
         }
         if clears && self.groups.slots.get(group).is_some() {
+            let awaited = self.awaited(group);
             self.groups.slots[group].span.clear_until(Shape::of(rule), at);
-            if self.end_members(now, group, at) {
+            let cleared = self.clear_awaited(now, group, &awaited);
+            if self.groups.slots.get(group).is_some() && self.end_members(now, group, at) || cleared {
                 reason = Reason::Clears;
             }
         }
