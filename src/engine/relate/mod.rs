@@ -18,7 +18,6 @@ mod tests;
 pub(super) mod topology;
 pub(super) mod union;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::alert::Dirty;
@@ -249,10 +248,7 @@ impl Shard {
         if told == Told::Later && !loud {
             incident.gathered.related += 1;
         }
-        self.push_decision(now, group, Action::Updated, reason, detail);
-        if !loud && let Some(decision) = self.decisions.last_mut() {
-            decision.notify = Arc::default();
-        }
+        self.decide(now, group, (Action::Updated, reason), !loud, detail);
         if told == Told::Later && !loud {
             self.await_update(now, group);
         }
