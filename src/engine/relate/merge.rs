@@ -351,11 +351,12 @@ impl Shard {
         let first_event = self.groups.slots[part].incident.as_deref().map(|part| part.relations.first_event);
         let traced = self.trace(part, first_event.unwrap_or(now));
         self.relate(now, part, traced);
-        moved.alerts.into_iter().for_each(|alert| self.schedule_alert(alert));
-        // By further rules an alert may belong to both; its next repeat finds out.
+        // By further rules an alert may belong to both; its next repeat finds out. A stale one that the whole holds on to
+        // may be cleared in the part.
         for group in [whole, part] {
             for alert in self.groups.slots[group].members.clone() {
                 self.alerts.slots[alert].epoch = 0;
+                self.schedule_alert(alert);
             }
         }
         Ok(())
