@@ -329,6 +329,7 @@ impl Shard {
         let shared = self.rejoin(whole, part);
         let severity = self.gravest(part);
         let total = self.reopen_part(now, part, moved.linked, shared);
+        self.leave_storm(now, part);
         let state = &mut self.groups.slots[whole];
         state.events_before = state.events_before.saturating_sub(before);
         state.events = state.events.saturating_sub(events).max(state.events_before);

@@ -326,6 +326,21 @@ impl Shard {
         doc.map(Done::Incident).ok_or(Refusal::Unknown)
     }
 
+    /// A merged incident lives again, by itself: it is no part of the storm any more that it was a child of.
+    pub(super) fn leave_storm(&mut self, now: Timestamp, child: u32) {
+        let Some(incident) = self.groups.slots[child].incident.as_deref_mut() else { return };
+        let Some(parent) = incident.relations.parent.take() else { return };
+        let id = incident.id.to_string();
+        incident.links.retain(|link| link.kind != "parent");
+        self.mark_group(child, Dirty::Whole);
+        let Some(storm) = self.incidents.get(&parent).copied() else { return };
+        self.forget_child(storm, id);
+        if self.groups.slots[storm].phase == Phase::Live {
+            let severity = self.gravest(storm);
+            self.gather(now, storm, severity);
+        }
+    }
+
     fn forget_child(&mut self, storm: u32, child: String) {
         let state = &mut self.groups.slots[storm];
         if let Some(storm) = state.storm.as_deref_mut() {
