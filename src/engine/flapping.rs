@@ -178,10 +178,10 @@ impl Shard {
         if !self.groups.slots[group].incident.as_deref().is_some_and(asks) {
             return;
         }
-        for place in 0..self.groups.slots[group].members.len() {
-            let slot = self.groups.slots[group].members[place];
-            self.judge(now, slot, group);
-        }
+        let mut members = self.groups.slots[group].members.clone();
+        // The first that flaps is the one that is told; members are in another order after a restart.
+        members.sort_unstable();
+        members.into_iter().for_each(|slot| self.judge(now, slot, group));
     }
 
     /// When the alert has been stable for long enough in the first of the incidents in which it flaps. At once where a

@@ -563,18 +563,24 @@ impl Shard {
         self.schedule_group(group);
     }
 
-    pub(super) fn push_decision(
+    pub(super) fn push_decision(&mut self, now: Timestamp, group: u32, action: Action, reason: Reason, detail: String) {
+        // What has begun or ended is told with what is gathered.
+        let told_later = matches!(reason, Reason::FlappingStarted | Reason::FlappingStopped | Reason::StormEnded);
+        self.decide(now, group, (action, reason), told_later, detail);
+    }
+
+    /// The same; with `told_later` sinks hear of it with another decision only.
+    pub(super) fn decide(
         &mut self,
         now: Timestamp,
         group: u32,
-        action: Action,
-        reason: Reason,
+        (action, reason): (Action, Reason),
+        told_later: bool,
         mut detail: String,
     ) {
         let Some(incident) = self.groups.slots[group].incident.as_deref() else { return };
-        // Who is told is decided here and nowhere else. A resolve always passes, where its incident was told of. What has
-        // begun or ended is told with what is gathered; of a part of a storm, the storm is told.
-        let told_later = matches!(reason, Reason::FlappingStarted | Reason::FlappingStopped | Reason::StormEnded);
+        // Who is told is decided here and nowhere else. A resolve always passes, where its incident was told of. Of a
+        // part of a storm, the storm is told.
         let elsewhere = told_later || incident.relations.mutes(action);
         let notify = if elsewhere { Arc::default() } else { incident.policy.notify.clone() };
         let muted = !notify.is_empty() && self.keeps_back(group, action);

@@ -4,6 +4,7 @@
 //! once as often as it can.
 
 mod laws;
+mod orders;
 mod reference;
 mod suppression;
 
@@ -17,13 +18,14 @@ use incidentd::event::{Batch, Timestamp};
 use incidentd::normalise::NormaliseConfig;
 use incidentd::rules::{
     AbsenceConfig, Definition, DistinctConfig, FlappingConfig, Late, OnStale, OpenWhenConfig, RatioConfig, RuleConfig,
-    RuleSet, SetConfig, Share, StepConfig, StormConfig, WindowType, compile,
+    RuleSet, ServiceConfig, SetConfig, Share, StepConfig, StormConfig, UnionConfig, WindowType, compile,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::scenarios::runner::Gate;
+use orders::{Order, orders};
 use reference::{Reference, Seen, Told};
 
 const START: Timestamp = Timestamp::from_parts(1_800_000_000, 0);
@@ -63,11 +65,12 @@ struct Draft {
     severity: &'static str,
 }
 
-/// Time passes, then events come in one batch.
-#[derive(Clone, Debug)]
+/// Time passes, then events come in one batch, then orders, one by one.
+#[derive(Clone, Debug, Default)]
 struct Step {
     pause_s: u64,
     events: Vec<Draft>,
+    orders: Vec<Order>,
 }
 
 impl Draft {
@@ -212,6 +215,26 @@ fn rules_of_all_sorts() -> impl Strategy<Value = Vec<RuleConfig>> {
     )
 }
 
+/// The same, and some of them join by any of some labels, or end the search.
+fn rules_of_all_sorts_and_unions() -> impl Strategy<Value = Vec<RuleConfig>> {
+    const UNIONS: &[&[&str]] = &[&["host"], &["host", "service"], &["service", "host"]];
+    let union = prop::option::weighted(0.4, (select(UNIONS), select(&[1_000u32, 1_000, 3][..])));
+    (rules_of_all_sorts(), vec((union, prop::bool::weighted(0.8)), 3)).prop_map(|(mut rules, more)| {
+        for (rule, (union, goes_on)) in rules.iter_mut().zip(more) {
+            rule.proceed = goes_on;
+            let OpenWhenConfig { alerts, events, distinct, .. } = &rule.open_when;
+            let few = distinct.as_ref().is_some_and(|distinct| distinct.count <= 10_000);
+            let counts = alerts.is_some() || events.is_some() || few;
+            let Some((labels, max)) = union.filter(|_| counts) else { continue };
+            let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+            let stop_values = vec!["h0".to_owned()];
+            rule.union_by = Some(UnionConfig { labels, stop_values, max_alerts: max, value_max: max });
+            (rule.group_by, rule.cleared_by) = (Vec::new(), Vec::new());
+        }
+        rules
+    })
+}
+
 fn config() -> impl Strategy<Value = EngineConfig> {
     (seconds(&[5, 20, 60]), seconds(&[0, 5, 20]), seconds(&[10, 60])).prop_map(|(lease, lateness, horizon)| {
         EngineConfig { resolve_timeout: lease, lateness, dedup_horizon: horizon, ..EngineConfig::default() }
@@ -238,14 +261,40 @@ fn draft(critical: u32) -> impl Strategy<Value = Draft> {
 /// Of nine events `critical` are graver than the others.
 fn steps(critical: u32) -> impl Strategy<Value = Vec<Step>> {
     let pause_s = prop_oneof![3 => 0u64..3, 3 => select(&[5u64, 10, 15, 20][..]), 1 => 0u64..100];
-    vec((pause_s, vec(draft(critical), 0..5)).prop_map(|(pause_s, events)| Step { pause_s, events }), 1..25)
+    vec(
+        (pause_s, vec(draft(critical), 0..5)).prop_map(|(pause_s, events)| Step {
+            pause_s,
+            events,
+            orders: Vec::new(),
+        }),
+        1..25,
+    )
+}
+
+/// The same, with changes and with what operators order.
+fn eventful_steps() -> impl Strategy<Value = Vec<Step>> {
+    (steps(1), vec(orders(), 25)).prop_map(|(mut steps, orders)| {
+        steps.iter_mut().zip(orders).for_each(|(step, orders)| step.orders = orders);
+        steps
+    })
 }
 
 fn compiled(rules: &[RuleConfig], scope: &[String]) -> Arc<RuleSet> {
+    compiled_with(rules, scope, "[]")
+}
+
+/// With services, one of which needs the other.
+fn compiled_with_services(rules: &[RuleConfig]) -> Arc<RuleSet> {
+    compiled_with(rules, &[], "[{name: s0, depends_on: [s1]}, {name: s1}]")
+}
+
+fn compiled_with(rules: &[RuleConfig], scope: &[String], services: &str) -> Arc<RuleSet> {
+    let services: Vec<ServiceConfig> = serde_saphyr::from_str(services).expect("services");
     let sets: Vec<SetConfig> =
         serde_saphyr::from_str("[{name: hosts, label: service, members: {s0: [h0, h1, h2], s1: [h1]}}]")
             .expect("a set");
-    let (set, problems) = compile(&Definition { scope, sets: &sets, ..Definition::of(rules, &["ops".to_owned()]) });
+    let (set, problems) =
+        compile(&Definition { scope, sets: &sets, services: &services, ..Definition::of(rules, &["ops".to_owned()]) });
     assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
     Arc::new(set)
 }
@@ -262,6 +311,7 @@ struct Rig {
 #[derive(Debug, Default)]
 struct Brought {
     verdicts: Vec<Verdict>,
+    answers: Vec<String>,
     decisions: Vec<Decision>,
     journal: Vec<u8>,
 }
@@ -290,8 +340,9 @@ impl Rig {
         let batch = self.batch(&step.events);
         let mut verdicts = Vec::new();
         self.shard.apply(self.now, &batch, None, &mut verdicts);
+        let answers = step.orders.iter().map(|order| self.order(order)).collect();
         let changes = self.shard.take_changes();
-        Brought { verdicts, decisions: changes.decisions, journal: changes.journal }
+        Brought { verdicts, answers, decisions: changes.decisions, journal: changes.journal }
     }
 
     fn seen(&self) -> Vec<Seen> {

@@ -101,12 +101,12 @@ impl Shard {
             Some(parent) if parent == incident => {
                 let by = self.operator();
                 self.release_child(now, &by, whole, self.group_of(part)?)?;
-                return self.as_it_is(whole);
+                return self.as_it_is(incident);
             }
             _ if self.is_symptom(part, incident) => {
                 let by = self.operator();
                 self.detach_symptom(now, &by, whole, self.group_of(part)?);
-                return self.as_it_is(whole);
+                return self.as_it_is(incident);
             }
             _ => {
                 let known: Vec<String> = parts.iter().map(ToString::to_string).collect();
@@ -329,6 +329,7 @@ impl Shard {
         let shared = self.rejoin(whole, part);
         let severity = self.gravest(part);
         let total = self.reopen_part(now, part, moved.linked, shared);
+        self.leave_storm(now, part);
         let state = &mut self.groups.slots[whole];
         state.events_before = state.events_before.saturating_sub(before);
         state.events = state.events.saturating_sub(events).max(state.events_before);
@@ -351,11 +352,12 @@ impl Shard {
         let first_event = self.groups.slots[part].incident.as_deref().map(|part| part.relations.first_event);
         let traced = self.trace(part, first_event.unwrap_or(now));
         self.relate(now, part, traced);
-        moved.alerts.into_iter().for_each(|alert| self.schedule_alert(alert));
-        // By further rules an alert may belong to both; its next repeat finds out.
+        // By further rules an alert may belong to both; its next repeat finds out. A stale one that the whole holds on to
+        // may be cleared in the part.
         for group in [whole, part] {
             for alert in self.groups.slots[group].members.clone() {
                 self.alerts.slots[alert].epoch = 0;
+                self.schedule_alert(alert);
             }
         }
         Ok(())
@@ -456,7 +458,9 @@ impl Shard {
         cause.is_some_and(|cause| cause.id == of)
     }
 
-    fn as_it_is(&self, group: u32) -> Result<Done, Refusal> {
+    /// The incident as it is, or was when it was closed.
+    fn as_it_is(&self, id: IncidentId) -> Result<Done, Refusal> {
+        let Ok(group) = self.group_of(id) else { return self.as_decided(id) };
         let state = &self.groups.slots[group];
         let incident = state.incident.as_deref().ok_or(Refusal::Unknown)?;
         Ok(Done::Incident(Arc::new(self.doc(state, incident))))

@@ -18,7 +18,6 @@ mod tests;
 pub(super) mod topology;
 pub(super) mod union;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::alert::Dirty;
@@ -233,6 +232,10 @@ impl Shard {
     /// Puts news of an incident's relations into its timeline. Sinks that have not been told before hear of it with the
     /// next gathered update, or at once where nothing is gathered.
     fn announce(&mut self, now: Timestamp, group: u32, reason: Reason, detail: String, told: Told) {
+        if self.groups.slots[group].phase == Phase::Merged {
+            // It is closed. What it was a cause of is another one's by now, whose timeline says so.
+            return;
+        }
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         incident.sequence += 1;
         incident.version += 1;
@@ -245,16 +248,13 @@ impl Shard {
         if told == Told::Later && !loud {
             incident.gathered.related += 1;
         }
-        self.push_decision(now, group, Action::Updated, reason, detail);
-        if loud {
-            return;
-        }
-        if let Some(decision) = self.decisions.last_mut() {
-            decision.notify = Arc::default();
-        }
-        if told == Told::Later {
+        self.decide(now, group, (Action::Updated, reason), !loud, detail);
+        if told == Told::Later && !loud {
             self.await_update(now, group);
         }
+        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
+        // What is gathered follows under a number of its own.
+        incident.sequence += u64::from(incident.gathered.due.is_some());
     }
 
     /// Makes sure that a gathered update follows.

@@ -93,7 +93,8 @@ impl Shard {
     pub(in crate::engine) fn storm_again(&mut self, now: Timestamp, group: u32) -> Option<u32> {
         let incident = self.groups.slots[group].incident.as_deref()?;
         let (id, relations) = (incident.id, incident.relations.clone());
-        let slot = *self.groups.slots[group].members.first()?;
+        // Not the first member: they are in another order after a restart.
+        let slot = *self.groups.slots[group].members.iter().min()?;
         let storm = self.storm_of(now, group, u128::from(id.0), slot);
         let parent = relations.parent.and_then(|parent| self.incidents.get(&parent).copied());
         let parent = parent.filter(|parent| self.groups.slots[*parent].phase == Phase::Live);
@@ -323,6 +324,21 @@ impl Shard {
         let state = &self.groups.slots[child];
         let doc = state.incident.as_deref().map(|incident| Arc::new(self.doc(state, incident)));
         doc.map(Done::Incident).ok_or(Refusal::Unknown)
+    }
+
+    /// A merged incident lives again, by itself: it is no part of the storm any more that it was a child of.
+    pub(super) fn leave_storm(&mut self, now: Timestamp, child: u32) {
+        let Some(incident) = self.groups.slots[child].incident.as_deref_mut() else { return };
+        let Some(parent) = incident.relations.parent.take() else { return };
+        let id = incident.id.to_string();
+        incident.links.retain(|link| link.kind != "parent");
+        self.mark_group(child, Dirty::Whole);
+        let Some(storm) = self.incidents.get(&parent).copied() else { return };
+        self.forget_child(storm, id);
+        if self.groups.slots[storm].phase == Phase::Live {
+            let severity = self.gravest(storm);
+            self.gather(now, storm, severity);
+        }
     }
 
     fn forget_child(&mut self, storm: u32, child: String) {

@@ -196,6 +196,7 @@ impl Shard {
             drop_links(incident, CAUSE_OF, Some(*id));
         }
         count_unshown(incident);
+        self.mark_group(cause, Dirty::Whole);
         let what = if symptoms.len() == 1 { "no longer a symptom" } else { "no longer symptoms" };
         let detail = format!("{what}: {}", listed(symptoms, symptoms.len() as u32));
         self.announce(now, cause, Reason::SymptomWithdrawn, detail, Told::Later);

@@ -4,7 +4,7 @@
 //! the incident as it then is. Nothing grows here: what is kept back is a number.
 
 use crate::delivery::Action;
-use crate::engine::alert::Dirty;
+use crate::engine::alert::{AlertState, Dirty};
 use crate::engine::decision::Reason;
 use crate::engine::group::Phase;
 use crate::engine::journal::{Fault, Reader, Writer};
@@ -85,6 +85,10 @@ impl Shard {
     /// A member has cleared, its count taken back already.
     pub(in crate::engine) fn member_hushed(&mut self, slot: u32, group: u32) {
         let muted = self.alerts.slots[slot].mark.muted;
+        if muted && self.alerts.slots[slot].state == AlertState::Stale && !self.fires_now(slot) {
+            // The last incident that held on to it has let go: there is nothing left to mute.
+            self.remark(slot, false);
+        }
         let state = &mut self.groups.slots[group];
         if state.firing > 0 {
             return;

@@ -168,6 +168,10 @@ impl Shard {
         self.mark_alert(slot, Dirty::Counters);
         let sighting = Sighting { now, event: &event, slot, changed: true, lapsed: false, begins: false, again: true };
         self.correlate(&sighting, false);
+        if self.ends_something(slot) {
+            // As after every event of it: the next one ends something again.
+            self.alerts.slots[slot].epoch = 0;
+        }
     }
 
     /// Silences have begun and ended: looks at the alerts that they mute or have muted.

@@ -6,7 +6,7 @@
 //! clears it.
 
 use super::{Entry, Progress, Wait, Waits};
-use crate::engine::alert::Dirty;
+use crate::engine::alert::{AlertState, Dirty};
 use crate::engine::correlate::Sighting;
 use crate::engine::decision::{Outcome, Reason, Verdict};
 use crate::engine::group::Phase;
@@ -43,11 +43,13 @@ impl Shard {
         if !known && self.is_late(sighting, rule, newest) {
             return verdict(Outcome::Stale, Reason::Late);
         }
+        let mut replaced = None;
         if !known {
-            self.groups.slots[group].span.waits_mut().begin(wait);
+            replaced = self.groups.slots[group].span.waits_mut().begin(wait);
             self.mark_group(group, Dirty::Whole);
         }
         let was_firing = self.enter(slot, group, true);
+        self.clear_awaited(now, group, replaced.as_slice());
         self.schedule_group(group);
         let outcome = if known { Outcome::Duplicate } else { Outcome::Pending };
         match self.groups.slots[group].phase {
@@ -123,6 +125,30 @@ impl Shard {
     /// Whether an alert is held on to because something must follow it.
     pub(in crate::engine) fn is_awaited(&self, slot: u32, group: u32) -> bool {
         self.groups.slots[group].span.waits().is_some_and(|waits| waits.holds(slot))
+    }
+
+    /// The alerts that a group awaits something after.
+    pub(super) fn awaited(&self, group: u32) -> Vec<u32> {
+        self.groups.slots[group].span.waits().map(Waits::alerts).unwrap_or_default()
+    }
+
+    /// Alerts may be awaited on no longer: clears those that have ended meanwhile. Says whether there were any.
+    pub(super) fn clear_awaited(&mut self, now: Timestamp, group: u32, slots: &[u32]) -> bool {
+        let mut any = false;
+        for slot in slots {
+            if self.groups.slots.get(group).is_none() || self.is_awaited(*slot, group) {
+                continue;
+            }
+            let held = self.holds_on_stale(group);
+            let Some(alert) = self.alerts.slots.get_mut(*slot) else { continue };
+            let ended = alert.state == AlertState::Resolved || alert.state == AlertState::Stale && !held;
+            if ended && alert.membership(group).is_some_and(|membership| membership.firing) {
+                any = true;
+                self.member_cleared(now, *slot, group);
+                self.schedule_alert(*slot);
+            }
+        }
+        any
     }
 
     /// An alert has left: nothing is awaited after it.

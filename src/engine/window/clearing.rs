@@ -34,6 +34,15 @@ impl Shard {
         best
     }
 
+    /// Whether a rule goes by it to end what its group holds.
+    pub(in crate::engine) fn ends_something(&mut self, slot: u32) -> bool {
+        let mut found = std::mem::take(&mut self.found_rules);
+        self.rules.ending(&self.subject(slot), &mut found);
+        let ends = !found.is_empty();
+        self.found_rules = found;
+        ends
+    }
+
     fn end_by(&mut self, sighting: &Sighting<'_>, group: u32, rule: &Rule) -> Verdict {
         let (now, at) = (sighting.now, sighting.at());
         let state = &mut self.groups.slots[group];
@@ -48,8 +57,10 @@ impl Shard {
             reason = Reason::AwaitedCame;
         }
         if clears && self.groups.slots.get(group).is_some() {
+            let awaited = self.awaited(group);
             self.groups.slots[group].span.clear_until(Shape::of(rule), at);
-            if self.end_members(now, group, at) {
+            let cleared = self.clear_awaited(now, group, &awaited);
+            if self.groups.slots.get(group).is_some() && self.end_members(now, group, at) || cleared {
                 reason = Reason::Clears;
             }
         }
@@ -73,6 +84,8 @@ impl Shard {
             let fires = alert.last_seen <= at && alert.membership(group).is_some_and(|membership| membership.firing);
             fires && !self.groups.slots[group].span.waits().is_some_and(|waits| waits.holds(*slot))
         });
+        // Members are in another order after a restart.
+        ended.sort_unstable();
         for slot in &ended {
             self.end_member(now, *slot, group);
         }

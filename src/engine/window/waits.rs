@@ -69,13 +69,23 @@ impl Waits {
         self.waits.iter().find(|wait| (wait.at, wait.event) == (at, event))
     }
 
-    pub(super) fn begin(&mut self, wait: Wait) {
+    /// Waits after an event; names the alert of the wait whose place it takes.
+    pub(super) fn begin(&mut self, wait: Wait) -> Option<u32> {
         let place = self.waits.partition_point(|other| (other.at, other.event) < (wait.at, wait.event));
         if self.waits.len() < WAITS_MAX {
             self.waits.insert(place, wait);
-        } else if place == WAITS_MAX {
-            self.waits[WAITS_MAX - 1] = wait;
+            return None;
         }
+        let newest = self.waits.last_mut().filter(|_| place == WAITS_MAX)?;
+        Some(std::mem::replace(newest, wait).slot)
+    }
+
+    /// The alerts that are awaited on.
+    pub(super) fn alerts(&self) -> Vec<u32> {
+        let mut alerts: Vec<u32> = self.waits.iter().map(|wait| wait.slot).collect();
+        alerts.sort_unstable();
+        alerts.dedup();
+        alerts
     }
 
     /// What is awaited has come: ends the waits that it answers, and with `all` those that began no later than it.
