@@ -1,0 +1,223 @@
+//! How an incident begins: what it is called, what it takes over from the alert that opens it, what is linked to it.
+//!
+//! A title that cannot be rendered costs a title, never the incident.
+
+use std::sync::Arc;
+
+use crate::delivery::Action;
+use crate::engine::alert::Dirty;
+use crate::engine::correlate::Sighting;
+use crate::engine::decision::{Outcome, Reason, Verdict};
+use crate::engine::group::{Gathered, Incident, Opening, Phase};
+use crate::engine::incident::{IncidentLink, IncidentStatus};
+use crate::engine::relate::Relations;
+use crate::engine::shard::Shard;
+use crate::engine::suppress::Hush;
+use crate::event::{Severity, Timestamp};
+use crate::identity::{IncidentId, domain};
+use crate::rules::{Rule, TitleContext};
+
+/// Links an incident takes over from the alert that opens it.
+const LINKS_MAX: usize = 16;
+
+impl Shard {
+    /// Opens the group's incident: it links what fires, and what was seen within the window of the condition.
+    pub(in crate::engine) fn open(&mut self, now: Timestamp, group: u32, opening: Opening, reason: Reason) -> Verdict {
+        let Opening { event, since, slot } = opening;
+        let Some(rule) = self.rules.rules.get(self.groups.slots[group].rule as usize).cloned() else {
+            return Verdict::new(Outcome::Recorded, Reason::NoRule);
+        };
+        let id = self.incident_id(&rule, group, event);
+        let first_event = self.first_event(group, since);
+        self.dismiss(group, |membership, alert| membership.firing || alert.last_seen >= since);
+        let storm = self.storm_of(now, group, event, slot);
+        let incident = self.new_incident(now, id, &rule, group, slot);
+        self.incidents.insert(id, group);
+        let state = &mut self.groups.slots[group];
+        state.incident = Some(Box::new(incident));
+        state.phase = Phase::Live;
+        state.opening = None;
+        state.span.start_over();
+        self.link_members(group);
+        let traced = self.trace(group, first_event);
+        let have = self.groups.slots[group].members.len();
+        let mut detail = format!("{reason}; {have} {}", if have == 1 { "alert" } else { "alerts" });
+        detail.push_str(self.join_storm(now, group, storm));
+        self.emit(now, group, Action::Opened, reason, detail);
+        self.judge_members(now, group);
+        self.relate(now, group, traced);
+        Verdict::of(Outcome::Opened, reason, id)
+    }
+
+    pub(in crate::engine) fn incident_id(&mut self, rule: &Rule, group: u32, event: u128) -> IncidentId {
+        let state = &self.groups.slots[group];
+        // The name of a union's group depends on which alert came first.
+        let key = if state.union { 0 } else { state.key_hash };
+        // The same event can open the same group's incident again once all memory of it is gone, such as an alert
+        // that Prometheus repeats with its old start time after a long silence: it then takes the next free name.
+        for round in 0_u64.. {
+            let hasher = self.hasher.reset(domain::INCIDENT).part(rule.name.as_bytes()).part(&key.to_le_bytes());
+            let id = IncidentId(hasher.part(&event.to_le_bytes()).part(&round.to_le_bytes()).finish64());
+            if !self.incidents.contains_key(&id) && !self.closed_ids.contains(id) {
+                return id;
+            }
+        }
+        unreachable!("a bounded set does not hold every id")
+    }
+
+    pub(in crate::engine) fn new_incident(
+        &self,
+        now: Timestamp,
+        id: IncidentId,
+        rule: &Rule,
+        group: u32,
+        slot: u32,
+    ) -> Incident {
+        let severity = self.gravest(group).max(self.alerts.slots[slot].severity);
+        let urgency = rule.urgency(severity);
+        let listed = self.listed_service(slot);
+        let service = listed
+            .map(|service| Arc::from(self.rules.topology.name(service)))
+            .or_else(|| self.key_value(group, "service"))
+            .or_else(|| self.alerts.slots[slot].texts.label(&self.names, "service").map(Arc::from));
+        let said = listed.filter(|_| rule.impact_from_service).and_then(|service| self.rules.topology.impact(service));
+        let impact = said.unwrap_or(rule.impact);
+        Incident {
+            id,
+            status: IncidentStatus::Open,
+            version: 0,
+            sequence: 0,
+            title: self.title(rule, group, slot),
+            severity,
+            impact,
+            fixed_urgency: rule.urgency,
+            urgency,
+            priority: self.rules.priority(impact, urgency),
+            service,
+            opened_at: now,
+            acknowledged_at: None,
+            resolved_at: None,
+            updated_at: now,
+            total: 0,
+            clear_since: None,
+            gathered: Gathered::default(),
+            reasons: Vec::new(),
+            links: self.links(slot),
+            policy: super::policy(rule),
+            relations: Relations::default(),
+            flapping: None,
+            hush: Hush::default(),
+        }
+    }
+
+    pub(in crate::engine) fn gravest(&self, group: u32) -> Severity {
+        let members = self.groups.slots[group].members.iter();
+        members.map(|slot| self.alerts.slots[*slot].severity).max().unwrap_or_default()
+    }
+
+    fn key_value(&self, group: u32, name: &str) -> Option<Arc<str>> {
+        let key = self.groups.slots[group].key.iter();
+        let (_, value) = key.copied().find(|(label, _)| self.names.text(*label) == name)?;
+        Some(Arc::from(self.names.text(value?)))
+    }
+
+    fn title(&self, rule: &Rule, group: u32, slot: u32) -> String {
+        let (alert, names) = (&self.alerts.slots[slot], &self.names);
+        let pairs =
+            |pairs: &[(crate::engine::memory::interner::Symbol, crate::engine::memory::interner::Symbol)]| -> Vec<(&str, &str)> {
+                pairs.iter().map(|(name, value)| (names.text(*name), names.text(*value))).collect()
+            };
+        let key: Vec<(&str, &str)> = match &rule.union {
+            Some(union) => self.union_values(union, slot),
+            None => {
+                let key = self.groups.slots[group].key.iter();
+                key.map(|(name, value)| (names.text(*name), value.map_or("", |value| names.text(value)))).collect()
+            }
+        };
+        let context = TitleContext {
+            labels: &pairs(&alert.texts.labels),
+            annotations: &pairs(&alert.texts.annotations),
+            key: &key,
+            severity: alert.severity,
+            source: alert.texts.source.map_or("", |source| names.text(source)),
+            summary: alert.texts.summary.map_or("", |summary| names.text(summary)),
+            rule: &rule.name,
+        };
+        // A template that cannot be rendered for this alert must never cost the incident.
+        rule.title.as_ref().and_then(|title| title.render(context)).unwrap_or_else(|| {
+            let key: Vec<String> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            if key.is_empty() { rule.name.to_string() } else { format!("{}: {}", rule.name, key.join(", ")) }
+        })
+    }
+
+    fn links(&self, slot: u32) -> Vec<IncidentLink> {
+        let texts = &self.alerts.slots[slot].texts;
+        let runbook = texts.annotations.iter().filter(|(name, _)| self.names.text(*name) == "runbook_url");
+        let link = |kind: &str, target| IncidentLink {
+            kind: kind.to_owned(),
+            target: self.names.text(target).to_owned(),
+            by: "event".to_owned(),
+            reason: "given by the alert that opened the incident".to_owned(),
+        };
+        let given = texts.links.iter().map(|(rel, href)| link(self.names.text(*rel), *href));
+        given.chain(runbook.map(|(_, href)| link("runbook", *href))).take(LINKS_MAX).collect()
+    }
+
+    /// Links every member that is not linked yet.
+    pub(in crate::engine) fn link_members(&mut self, group: u32) -> u32 {
+        let mut linked = 0;
+        for place in 0..self.groups.slots[group].members.len() {
+            let slot = self.groups.slots[group].members[place];
+            let Some(membership) = self.alerts.slots[slot].membership(group) else { continue };
+            if !std::mem::replace(&mut membership.linked, true) {
+                linked += 1;
+                self.mark_alert(slot, Dirty::Whole);
+            }
+        }
+        if let Some(incident) = self.groups.slots[group].incident.as_deref_mut() {
+            incident.total += u64::from(linked);
+        }
+        linked
+    }
+
+    /// A member of a live incident fires: links it if it is new to the incident.
+    pub(in crate::engine) fn link(&mut self, sighting: &Sighting<'_>, group: u32, was_firing: bool) -> Verdict {
+        let &Sighting { now, slot, changed, .. } = sighting;
+        let alert = &mut self.alerts.slots[slot];
+        let severity = alert.severity;
+        let Some(membership) = alert.membership(group) else { return Verdict::new(Outcome::Recorded, Reason::NoRule) };
+        let known = std::mem::replace(&mut membership.linked, true);
+        let (fires, flapping) = (membership.firing, membership.flapping);
+        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else {
+            return Verdict::new(Outcome::Recorded, Reason::NoRule);
+        };
+        let graver = severity > incident.severity;
+        let (outcome, reason) = match (known, was_firing) {
+            (false, _) => (Outcome::Linked, Reason::IncidentOpen),
+            (true, false) if flapping && !graver => {
+                return Verdict::of(Outcome::Updated, Reason::Flapping, incident.id);
+            }
+            (true, false) => (Outcome::Updated, Reason::AlertReturned),
+            // What sinks are told is as before: Prometheus alerts whose texts hold values change with every evaluation.
+            (true, true) if changed && !graver => {
+                return Verdict::of(Outcome::Updated, Reason::AlertChanged, incident.id);
+            }
+            (true, true) if changed => (Outcome::Updated, Reason::AlertChanged),
+            (true, true) => return Verdict::of(Outcome::Duplicate, Reason::Repeat, incident.id),
+        };
+        let id = incident.id;
+        incident.clear_since = incident.clear_since.filter(|_| !fires);
+        incident.total += u64::from(!known);
+        incident.gathered.linked += u32::from(!known);
+        incident.gathered.changed += u32::from(known);
+        self.mark_alert(slot, Dirty::Whole);
+        self.gather(now, group, severity);
+        if flapping && graver && severity == Severity::Critical {
+            self.flush(now, group);
+        }
+        if !known {
+            self.judge(now, slot, group);
+        }
+        Verdict::of(outcome, reason, id)
+    }
+}
