@@ -10,7 +10,7 @@ use super::group::{Group, Opening, Phase, RETIRED, Targets};
 use super::memory::interner::{Interner, Symbol};
 use super::shard::Shard;
 use super::window::{Progress, met, waiting};
-use crate::event::{Event, Kind, Severity, Status, Timestamp};
+use crate::event::{Batch, Event, Kind, Severity, Status, Timestamp};
 use crate::identity::domain;
 use crate::rules::{Facts, MissingLabel, OpenWhen, Rule, Subject};
 
@@ -60,6 +60,33 @@ impl Subject for AlertSubject<'_> {
     }
     fn kind(&self) -> Kind {
         Kind::Alert
+    }
+}
+
+/// What matchers see of an event that is no alert.
+pub(super) struct EventSubject<'a> {
+    pub(super) batch: &'a Batch,
+    pub(super) event: &'a Event,
+}
+
+impl Subject for EventSubject<'_> {
+    fn label(&self, name: &str) -> Option<&str> {
+        self.batch.label(self.event, name)
+    }
+    fn source(&self) -> &str {
+        self.batch.text(self.event.source)
+    }
+    fn summary(&self) -> &str {
+        self.batch.text(self.event.summary)
+    }
+    fn severity(&self) -> Severity {
+        self.event.severity
+    }
+    fn status(&self) -> Status {
+        self.event.status
+    }
+    fn kind(&self) -> Kind {
+        self.event.kind
     }
 }
 

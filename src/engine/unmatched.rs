@@ -1,8 +1,8 @@
 //! What no rule wants: which sources and labels the alerts have that no rule takes, most frequent first.
 //!
-//! A sketch of fixed size: Space-Saving keeps [`COUNTERS`] counters; what is not among them takes the place of the least,
+//! A sketch of fixed size: Space-Saving keeps `COUNTERS` counters; what is not among them takes the place of the least,
 //! inherits its count and says so as its error. A true count is at most what is shown, and at least that less the error;
-//! whatever has more than total / [`COUNTERS`] is shown. (Metwally, Agrawal, El Abbadi: Efficient Computation of Frequent
+//! whatever has more than total / `COUNTERS` is shown. (Metwally, Agrawal, El Abbadi: Efficient Computation of Frequent
 //! and Top-k Elements in Data Streams, ICDT 2005; merged over shards as in Agarwal et al.: Mergeable Summaries, PODS 2012.)
 //!
 //! Counted is an alert when it is new, changes or returns and no rule wants it, once for its source and once for each of

@@ -22,9 +22,10 @@ use smallvec::SmallVec;
 use super::alert::Dirty;
 use super::decision::{Outcome, Reason, Verdict};
 use super::shard::Shard;
-use crate::event::{Batch, Event, Kind, Severity, Status, Timestamp, duration};
+use crate::engine::correlate::EventSubject;
+use crate::event::{Batch, Event, Severity, Status, Timestamp, duration};
 use crate::identity::{Fingerprint, domain};
-use crate::rules::{Heartbeat, RuleSet, Subject};
+use crate::rules::{Heartbeat, RuleSet};
 pub(super) use expectation::Heartbeats;
 use expectation::{Expectation, Stage, Unsettled, key_hash};
 
@@ -33,33 +34,6 @@ const SOURCE: &str = "incidentd";
 const ALERTNAME: &str = "Heartbeat";
 const RETRY: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_micros(1);
-
-/// What the matchers of a heartbeat see.
-struct EventSubject<'a> {
-    batch: &'a Batch,
-    event: &'a Event,
-}
-
-impl Subject for EventSubject<'_> {
-    fn label(&self, name: &str) -> Option<&str> {
-        self.batch.label(self.event, name)
-    }
-    fn source(&self) -> &str {
-        self.batch.text(self.event.source)
-    }
-    fn summary(&self) -> &str {
-        self.batch.text(self.event.summary)
-    }
-    fn severity(&self) -> Severity {
-        self.event.severity
-    }
-    fn status(&self) -> Status {
-        self.event.status
-    }
-    fn kind(&self) -> Kind {
-        self.event.kind
-    }
-}
 
 /// The verdict that tells more.
 fn rank(verdict: &Verdict) -> u8 {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::delivery::Action;
 use crate::engine::EngineConfig;
+use crate::event::Kind;
 use crate::rules::{Definition, HeartbeatConfig, RuleConfig, compile};
 
 const EVERY: i64 = 600;

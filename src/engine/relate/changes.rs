@@ -11,12 +11,13 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::services::Service;
+use crate::engine::correlate::EventSubject;
 use crate::engine::decision::{Outcome, Reason, Verdict};
 use crate::engine::journal::{Fault, Part, Reader, SLICE_OBJECTS, Writer};
 use crate::engine::memory::interner::Interner;
 use crate::engine::memory::slab::Slab;
 use crate::engine::shard::Shard;
-use crate::event::{Batch, Event, Kind, Severity, Status, Timestamp};
+use crate::event::{Batch, Event, Status, Timestamp};
 use crate::identity::Fingerprint;
 use crate::rules::{ChangesConfig, Subject, Topology};
 
@@ -297,37 +298,10 @@ impl Changes {
     }
 }
 
-/// What the matchers of a service see of a change.
-struct ChangeSubject<'a> {
-    batch: &'a Batch,
-    event: &'a Event,
-}
-
-impl Subject for ChangeSubject<'_> {
-    fn label(&self, name: &str) -> Option<&str> {
-        self.batch.label(self.event, name)
-    }
-    fn source(&self) -> &str {
-        self.batch.text(self.event.source)
-    }
-    fn summary(&self) -> &str {
-        self.batch.text(self.event.summary)
-    }
-    fn severity(&self) -> Severity {
-        self.event.severity
-    }
-    fn status(&self) -> Status {
-        self.event.status
-    }
-    fn kind(&self) -> Kind {
-        self.event.kind
-    }
-}
-
 impl Shard {
     /// Remembers a change, and links it to incidents that have opened since.
     pub(super) fn note_change(&mut self, now: Timestamp, batch: &Batch, event: &Event) -> Verdict {
-        let subject = ChangeSubject { batch, event };
+        let subject = EventSubject { batch, event };
         let rules = self.rules.clone();
         let topology = &rules.topology;
         let listed = topology.service_of(&subject).map(|service| Arc::from(topology.name(service)));
