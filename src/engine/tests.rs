@@ -12,18 +12,18 @@ use crate::event::{Batch, Event, Position, Severity, Status, Timestamp};
 use crate::identity::{Fingerprint, IncidentId};
 use crate::rules::{Definition, RuleSet, compile};
 
-fn at(seconds: i64) -> Timestamp {
+pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_parts(1_800_000_000 + seconds, 0)
 }
 
-fn rules(yaml: &str) -> Arc<RuleSet> {
+pub(super) fn rules(yaml: &str) -> Arc<RuleSet> {
     let configs: Vec<crate::rules::RuleConfig> = serde_saphyr::from_str(yaml).expect(yaml);
     let (set, problems) = compile(&Definition::of(&configs, &["ops".to_owned()]));
     assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
     Arc::new(set)
 }
 
-fn shard(yaml: &str) -> Shard {
+pub(super) fn shard(yaml: &str) -> Shard {
     Shard::new(EngineConfig::default(), rules(yaml))
 }
 

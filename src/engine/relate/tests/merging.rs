@@ -10,8 +10,9 @@ use proptest::sample::Index;
 use crate::engine::command::{Command, Refusal};
 use crate::engine::decision::Verdict;
 use crate::engine::incident::IncidentStatus;
+use crate::engine::tests::{at, rules, shard};
 use crate::engine::{EngineConfig, Shard};
-use crate::event::{Batch, Event, Severity, Status, Timestamp};
+use crate::event::{Batch, Event, Severity, Status};
 use crate::identity::{Fingerprint, IncidentId};
 use crate::rules::{Definition, RuleSet, compile};
 
@@ -19,21 +20,6 @@ use crate::rules::{Definition, RuleSet, compile};
 type Labels = [Option<u8>; 3];
 
 const NAMES: [&str; 3] = ["host", "service", "ip"];
-
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_parts(1_800_000_000 + seconds, 0)
-}
-
-fn rules(yaml: &str) -> Arc<RuleSet> {
-    let configs: Vec<crate::rules::RuleConfig> = serde_saphyr::from_str(yaml).expect(yaml);
-    let (set, problems) = compile(&Definition::of(&configs, &["ops".to_owned()]));
-    assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
-    Arc::new(set)
-}
-
-fn shard(yaml: &str) -> Shard {
-    Shard::new(EngineConfig::default(), rules(yaml))
-}
 
 /// One event of the alert with this number.
 fn send(shard: &mut Shard, seconds: i64, alert: u32, labels: Labels, status: Status) -> Verdict {

@@ -5,14 +5,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use crate::engine::tests::at;
 use crate::engine::{EngineConfig, Shard};
-use crate::event::{Batch, Event, Kind, Status, Timestamp};
+use crate::event::{Batch, Event, Kind, Status};
 use crate::identity::{Fingerprint, IncidentId};
 use crate::rules::{Definition, RuleConfig, RuleSet, ServiceConfig, VISITS_MAX, compile};
-
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_parts(1_800_000_000 + seconds, 0)
-}
 
 fn service(name: String, depends_on: Vec<String>) -> ServiceConfig {
     ServiceConfig { name, depends_on, ..ServiceConfig::default() }
