@@ -18,7 +18,6 @@ mod muting;
 mod priority;
 mod routing;
 mod sets;
-mod teams;
 mod title;
 mod topology;
 mod union;
@@ -42,10 +41,10 @@ pub use priority::{
     AfterConfig, EnvironmentConfig, ImpactRisesConfig, PriorityRules, ThresholdsConfig, UrgencyRisesConfig,
 };
 pub use sets::{MEMBERS_MAX, MemberSet, Members, SetConfig, Share};
-pub use teams::{Team, TeamConfig, TeamKind, Teams};
 pub use title::{TITLE_BYTES_MAX, Title, TitleContext};
 pub use topology::{
-    Direction, KnownNames, ServiceConfig, ServiceDetails, Topology, TopologyConfig, VISITS_MAX, Walked,
+    Direction, KnownNames, ServiceConfig, ServiceDetails, Team, TeamConfig, TeamKind, Teams, Topology, TopologyConfig,
+    VISITS_MAX, Walked,
 };
 pub use union::{Union, UnionConfig};
 pub use validate::{Problem, check_name};

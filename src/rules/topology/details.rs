@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
-use super::{Catalogue, NAME_BYTES_MAX, ServiceConfig};
+use super::{Catalogue, NAME_BYTES_MAX, ServiceConfig, TeamKind, Teams};
 use crate::event::hint;
-use crate::rules::teams::{TeamKind, Teams};
 use crate::rules::{Level, Problem};
 
 /// Suppliers of one service.

@@ -6,10 +6,13 @@
 //! is known of each, see `details`, adds 32 bytes a service and its texts.
 
 mod details;
+mod findings;
 mod graph;
+mod teams;
 
 pub use details::{KnownNames, ServiceDetails};
 pub use graph::{Direction, VISITS_MAX, Walked};
+pub use teams::{Team, TeamConfig, TeamKind, Teams};
 
 use std::hash::BuildHasher;
 use std::ops::ControlFlow;
@@ -20,12 +23,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::details::{Details, Reading};
+use self::findings::Findings;
 use self::graph::Rows;
 use super::Level;
 use super::compile::Subject;
 use super::index::Index;
 use super::matcher::{Matcher, parse_matcher};
-use super::teams::Teams;
 use super::validate::Problem;
 use crate::event::{duration, hint};
 use crate::identity::{Hasher, domain};
@@ -88,8 +91,6 @@ const DEPENDS_ON_MAX: usize = 1_000;
 const DEPTH_MAX: u8 = 16;
 const WITHIN_MIN: Duration = Duration::from_secs(1);
 const WITHIN_MAX: Duration = Duration::from_secs(7 * 86_400);
-/// Problems told one by one; the rest is counted.
-const PROBLEMS_MAX: usize = 100;
 /// Unknown names for which the one that was meant is looked for, which costs a look at all names.
 const HINTS_MAX: usize = 10;
 /// Cycles told one by one, and services of a cycle that are named.
@@ -463,35 +464,6 @@ impl<'a> Build<'a> {
         topology.digest = if services == 0 { 0 } else { parts.finish64() };
         topology.needs = needs;
         topology
-    }
-}
-
-/// Problems, up to a bound, and how many more there were.
-#[derive(Default)]
-struct Findings {
-    told: Vec<Problem>,
-    /// Errors and warnings.
-    left: [usize; 2],
-}
-
-impl Findings {
-    fn push(&mut self, problem: Problem) {
-        let same = self.told.iter().filter(|told| told.warning == problem.warning).count();
-        if same < PROBLEMS_MAX {
-            self.told.push(problem);
-        } else {
-            self.left[usize::from(problem.warning)] += 1;
-        }
-    }
-
-    fn finish(mut self) -> Vec<Problem> {
-        for (warning, left) in [(false, self.left[0]), (true, self.left[1])] {
-            if left > 0 {
-                let message = format!("and {left} more of services");
-                self.told.push(Problem { path: "services".to_owned(), message, warning });
-            }
-        }
-        self.told
     }
 }
 

@@ -8,8 +8,8 @@ use hashbrown::HashMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::validate::Problem;
 use crate::event::hint;
+use crate::rules::Problem;
 
 const TEAMS_MAX: usize = 10_000;
 const NAME_BYTES_MAX: usize = 256;
@@ -74,7 +74,7 @@ impl Teams {
         self.teams.iter().map(|team| &*team.name)
     }
 
-    pub(super) fn compile(configs: &[TeamConfig], sinks: &[String]) -> (Self, Vec<Problem>) {
+    pub(in crate::rules) fn compile(configs: &[TeamConfig], sinks: &[String]) -> (Self, Vec<Problem>) {
         let (mut compiled, mut problems) = (Self::default(), Vec::new());
         if configs.len() > TEAMS_MAX {
             problems.push(Problem::error("teams", format!("at most {TEAMS_MAX} teams, not {}", configs.len())));
