@@ -38,8 +38,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Limits, duration};
 use crate::rules::{
-    self, ChangesConfig, DEFAULT_MATRIX, Definition, HeartbeatConfig, InhibitRuleConfig, MaintenanceConfig, Matrix,
-    Problem, RuleConfig, RuleSet, ServiceConfig, SetConfig, TopologyConfig,
+    self, ChangesConfig, DEFAULT_MATRIX, Definition, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames,
+    MaintenanceConfig, Matrix, Problem, RuleConfig, RuleSet, ServiceConfig, SetConfig, TeamConfig, TopologyConfig,
+    UrgencyRisesConfig,
 };
 use crate::sinks::{self, SinkConfig};
 
@@ -87,10 +88,12 @@ pub struct Config {
     pub rules: Vec<RuleConfig>,
     /// Known sets, such as the hosts of each rack, for `open_when: ratio`; at most 1,000,000 members in all.
     pub sets: Vec<SetConfig>,
+    /// Who can be given an incident: teams and suppliers; up to 10,000. Default none: any name can.
+    pub teams: Vec<TeamConfig>,
     /// The service catalogue: what belongs to which service, and what depends on what.
     pub services: Vec<ServiceConfig>,
-    /// A file with more services: YAML or JSON (a list as in `services`), or CSV (columns `name`, `match`, `depends_on`,
-    /// `impact`; items of a list are separated by `;`). At most 64 MiB. Default: none.
+    /// A file with more services: YAML or JSON (a list as in `services`), or CSV (columns named as its keys;
+    /// items of a list are separated by `;`). At most 64 MiB. Default: none.
     pub services_file: Option<PathBuf>,
     /// What that file says; nothing where it was not or could not be read.
     #[serde(skip)]
@@ -150,6 +153,10 @@ pub struct DedupConfig {
 pub struct PriorityConfig {
     /// Rows are the impact, columns the urgency, each high, medium, low.
     pub matrix: Matrix,
+    /// What raises the impact of incidents whose rule has `impact: from_service`.
+    pub impact: ImpactRisesConfig,
+    /// What raises the urgency of incidents whose rule fixes none.
+    pub urgency: UrgencyRisesConfig,
 }
 
 /// The daemon's own log.
@@ -256,8 +263,13 @@ impl Config {
             sinks,
             matrix: self.priority.matrix,
             scope: &self.scope,
+            impact: &self.priority.impact,
+            urgency: &self.priority.urgency,
+            teams: &self.teams,
+            known: KnownNames::default(),
             services: &self.services,
             listed_services: self.listed.as_ref().map_or(&[], |listed| &listed.services),
+            listed_lines: self.listed.as_ref().map_or(&[], |listed| &listed.lines),
             services_missing: self.services_file.is_some() && self.listed.is_none(),
             topology: &self.topology,
             changes: &self.changes,
@@ -361,6 +373,7 @@ impl Default for Config {
             sources: SourcesConfig::default(),
             rules: rules::default_rules(),
             sets: Vec::new(),
+            teams: Vec::new(),
             services: Vec::new(),
             services_file: None,
             listed: None,
@@ -391,6 +404,6 @@ impl Default for DedupConfig {
 
 impl Default for PriorityConfig {
     fn default() -> Self {
-        Self { matrix: DEFAULT_MATRIX }
+        Self { matrix: DEFAULT_MATRIX, impact: ImpactRisesConfig::DEFAULT, urgency: UrgencyRisesConfig::DEFAULT }
     }
 }

@@ -42,6 +42,8 @@ fn the_example_spells_out_the_defaults_where_it_says_so() {
         sources: SourcesConfig { kafka: Vec::new(), ..example.sources.clone() },
         rules: specific.rules.clone(),
         services: specific.services.clone(),
+        teams: specific.teams.clone(),
+        priority: specific.priority.clone(),
         heartbeats: Vec::new(),
         sets: Vec::new(),
         source_lateness: Default::default(),
@@ -51,6 +53,7 @@ fn the_example_spells_out_the_defaults_where_it_says_so() {
         ..example.clone()
     };
     assert_eq!(same, specific);
+    assert_eq!(example.priority.matrix, specific.priority.matrix);
     let pacing = crate::sinks::Pacing { rate_limit: Some(100.0), ..crate::sinks::Pacing::default() };
     assert_eq!(example.sinks[0].pacing, pacing);
     assert_eq!(example.rules[0].window, example.rules[1].window);
