@@ -131,6 +131,16 @@ impl Share {
         Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
+    /// For the journal; never 0.
+    pub const fn millionths(self) -> u32 {
+        self.0
+    }
+
+    /// The inverse; none where that is no share.
+    pub fn from_millionths(millionths: u32) -> Option<Self> {
+        (1..=WHOLE).contains(&millionths).then_some(Self(millionths))
+    }
+
     /// Whether it is at least and at most so many percent.
     pub fn is_between_percents(self, min: u32, max: u32) -> bool {
         (min * 10_000..=max * 10_000).contains(&self.0)
