@@ -144,9 +144,15 @@ fn query(uri: &Uri) -> Result<IncidentQuery, Problem> {
         None => LIMIT_DEFAULT,
     };
     let after = asked.remove("cursor").map(|text| place(&text).ok_or_else(bad_cursor)).transpose()?;
-    let status = one_of("status", asked.remove("status"), &IncidentStatus::ALL.map(IncidentStatus::as_str))?;
+    let status = one_of("status", asked.remove("status"), &listed())?;
     let priority = one_of("priority", asked.remove("priority"), &PRIORITIES)?;
     Ok(IncidentQuery { status, priority, service: asked.remove("service"), rule: asked.remove("rule"), after, limit })
+}
+
+/// Every status but `new`, which is not listed.
+fn listed() -> Vec<&'static str> {
+    let listed = IncidentStatus::ALL.into_iter().filter(|status| *status != IncidentStatus::New);
+    listed.map(IncidentStatus::as_str).collect()
 }
 
 fn limit(text: &str) -> Result<usize, Problem> {
