@@ -21,6 +21,10 @@ const TRANSITIONS: [&str; 8] =
 const SILENCE_STATES: [&str; 3] = ["pending", "active", "expired"];
 /// Why alerts are muted, by the codes of the engine's reasons.
 const SUPPRESSION_REASONS: [&str; 3] = ["silenced", "inhibited", "maintenance"];
+/// The targets of an incident, how they end, and of which priority, by the public names of the engine's.
+const TARGETS: [&str; 2] = ["respond", "resolve"];
+const TARGET_RESULTS: [&str; 2] = ["met", "breached"];
+const PRIORITIES: [&str; 5] = ["P1", "P2", "P3", "P4", "P5"];
 const DELIVERY_RESULTS: [&str; 4] = ["delivered", "failed", "folded", "parked"];
 
 const SECONDS: [f64; 14] =
@@ -159,6 +163,7 @@ impl Metrics {
         metrics.commit_healthy.set(1.0);
         metrics.set_silences([0; 3]);
         metrics.set_suppressed([0; 3]);
+        metrics.show_targets();
         for counter in [
             &metrics.commit_failures,
             &metrics.journal_bytes,
@@ -267,6 +272,26 @@ impl Metrics {
         self.counter("incidentd_incident_transitions_total", &[("transition", transition)]).increment(by);
     }
 
+    /// Counts a target of an incident that was met or breached.
+    pub fn target(&self, target: &'static str, result: &'static str, priority: &'static str, by: u64) {
+        let labels = [("target", target), ("result", result), ("priority", priority)];
+        self.counter("incidentd_targets_total", &labels).increment(by);
+    }
+
+    /// Counts a warning that a target of an incident comes near.
+    pub fn target_warning(&self, target: &'static str, priority: &'static str, by: u64) {
+        let labels = [("target", target), ("priority", priority)];
+        self.counter("incidentd_target_warnings_total", &labels).increment(by);
+    }
+
+    /// Shows every counter of targets at zero, so that the first breach is seen as an increase.
+    fn show_targets(&self) {
+        for (target, priority) in TARGETS.iter().flat_map(|target| PRIORITIES.map(|priority| (*target, priority))) {
+            TARGET_RESULTS.iter().for_each(|result| self.target(target, result, priority, 0));
+            self.target_warning(target, priority, 0);
+        }
+    }
+
     /// Counts alerts that a rule could not take, because a label of its `group_by` is missing.
     pub fn label_missing(&self, rule: &str, by: u64) {
         self.counter("incidentd_label_missing_total", &[("rule", rule)]).increment(by);
@@ -352,10 +377,12 @@ fn owned(labels: &[(&'static str, &str)]) -> Vec<Label> {
 }
 
 fn describe(recorder: &PrometheusRecorder) {
-    const COUNTERS: [(&str, &str); 21] = [
+    const COUNTERS: [(&str, &str); 23] = [
         ("incidentd_events_received_total", "Events received, by source of intake"),
         ("incidentd_events_total", "Events decided, by verdict"),
         ("incidentd_incident_transitions_total", "Transitions of incidents"),
+        ("incidentd_targets_total", "Targets of incidents met and breached, by target and priority"),
+        ("incidentd_target_warnings_total", "Warnings that a target of an incident comes near"),
         ("incidentd_deliveries_total", "Deliveries to sinks, by result"),
         ("incidentd_invariant_violations_total", "Laws of the engine found broken; stays 0"),
         ("incidentd_commit_failures_total", "Commits that failed and were tried again"),

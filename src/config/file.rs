@@ -9,7 +9,7 @@ use super::diagnostic::Place;
 use super::document::Fault;
 use super::services::ListedServices;
 use super::{Config, services};
-use crate::rules::Problem;
+use crate::rules::{HOLIDAYS_FILE_BYTES_MAX, Holidays, Problem};
 
 const FILE_BYTES_MAX: u64 = 10 << 20;
 
@@ -72,6 +72,7 @@ pub(super) fn read_named_files(config: &mut Config) -> Vec<Problem> {
             Err(wrong) => problems.push(Problem::error("services_file", wrong)),
         }
     }
+    problems.extend(read_holidays(config));
     for (place, sink) in config.sinks.iter().enumerate() {
         let crate::sinks::Kind::Webhook(webhook) = &sink.kind else { continue };
         let Some(secret) = &webhook.secret_file else { continue };
@@ -79,6 +80,24 @@ pub(super) fn read_named_files(config: &mut Config) -> Vec<Problem> {
         if is_world_readable(secret) {
             let message = format!("{}: every user of this machine can read the secret", secret.display());
             problems.push(Problem::warning(path, message));
+        }
+    }
+    problems
+}
+
+/// Takes in the holidays of every calendar that names a file.
+fn read_holidays(config: &mut Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (place, calendar) in config.calendars.iter_mut().enumerate() {
+        let Some(file) = &calendar.holidays_file else { continue };
+        let text = read_regular(file, HOLIDAYS_FILE_BYTES_MAX);
+        let text = text.and_then(|bytes| String::from_utf8(bytes).map_err(|_| "the file is not UTF-8".to_owned()));
+        match text.and_then(|text| Holidays::parse(&text)) {
+            Ok(holidays) => calendar.read = Some(Arc::new(holidays)),
+            Err(wrong) => {
+                let message = format!("{}: {wrong}", file.display());
+                problems.push(Problem::error(format!("calendars[{place}].holidays_file"), message));
+            }
         }
     }
     problems
@@ -122,6 +141,31 @@ mod tests {
         assert_eq!(load(&dir.path().join("b")), ["1:1: cannot read the file: it does not exist"]);
         fs::write(&file, b"\xef\xbb\xbflog: { level: warn }\n").expect("written");
         assert_eq!(load(&file), [""; 0], "a byte order mark is no fault");
+    }
+
+    #[test]
+    fn a_file_of_holidays_is_read_with_the_configuration_that_names_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (file, holidays) = (dir.path().join("a.yaml"), dir.path().join("holidays.txt"));
+        let calendar =
+            format!("{{name: a, zone: UTC, hours: {{fri: ['09:00-10:00']}}, holidays_file: {}}}", holidays.display());
+        fs::write(&file, format!("calendars:\n  - {calendar}\n")).expect("written");
+        let shown = holidays.display();
+        let wrong = |content: &str| {
+            fs::write(&holidays, content).expect("written");
+            load(&file)
+        };
+        assert_eq!(load(&file).len(), 1, "it does not exist");
+        let place = format!("2:{}", calendar.find("/").expect("a path") + 5);
+        assert_eq!(
+            wrong("2026-12-25 Christmas\n26.12.2026"),
+            [format!("{place}: {shown}: line 2: a holiday is a date such as 2026-12-25, not \"26.12.2026\"")]
+        );
+        assert_eq!(wrong("2026-12-25 Christmas\n"), [""; 0]);
+        let (rules, _) = Config::load(&file).expect("valid").config.rule_set();
+        let calendar = rules.calendars.named("a").expect("the calendar");
+        let eve = crate::event::Timestamp::parse_rfc3339(b"2026-12-24T00:00:00Z").expect("a time");
+        assert_eq!(calendar.next_open(eve).map(|open| open.to_string()).as_deref(), Some("2027-01-01T09:00:00Z"));
     }
 
     #[cfg(unix)]

@@ -38,9 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Limits, duration};
 use crate::rules::{
-    self, ChangesConfig, DEFAULT_MATRIX, Definition, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames,
-    MaintenanceConfig, Matrix, Problem, RuleConfig, RuleSet, ServiceConfig, SetConfig, TeamConfig, TopologyConfig,
-    UrgencyRisesConfig,
+    self, AgreementConfig, CalendarConfig, ChangesConfig, DEFAULT_MATRIX, DeadlineConfigs, Definition, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames, MaintenanceConfig, Matrix, Problem, RuleConfig, RuleSet, ServiceConfig, SetConfig, Share, TargetsConfig, TeamConfig, TopologyConfig, UrgencyRisesConfig,
 };
 use crate::sinks::{self, SinkConfig};
 
@@ -111,6 +109,10 @@ pub struct Config {
     pub heartbeats: Vec<HeartbeatConfig>,
     /// Impact × urgency.
     pub priority: PriorityConfig,
+    /// When work is done, for targets; at most 100. Default: none but `always`, which never closes.
+    pub calendars: Vec<CalendarConfig>,
+    /// Targets that differ from `priority.targets`, for the services that name them; at most 1,000. Default: none.
+    pub agreements: Vec<AgreementConfig>,
     /// Who is told. Default: standard output.
     pub sinks: Vec<SinkConfig>,
     /// How long a stop waits for requests and deliveries under way. Default `30s`; at most `1h`.
@@ -157,6 +159,12 @@ pub struct PriorityConfig {
     pub impact: ImpactRisesConfig,
     /// What raises the urgency of incidents whose rule fixes none.
     pub urgency: UrgencyRisesConfig,
+    /// Agreed deadlines by priority, in working time. Default: none.
+    pub targets: TargetsConfig,
+    /// Shares of a target at which is warned, rising; 1% to 99%, at most 8. Default `[50%, 80%]`.
+    pub warn_at: Vec<Share>,
+    /// Whether the clocks of targets stop while all that fires is muted. Default `false`: a silence moves no deadline.
+    pub pause_while_muted: bool,
 }
 
 /// The daemon's own log.
@@ -277,6 +285,13 @@ impl Config {
             maintenance: &self.maintenance,
             heartbeats: &self.heartbeats,
             sets: &self.sets,
+            deadlines: DeadlineConfigs {
+                calendars: &self.calendars,
+                targets: &self.priority.targets,
+                agreements: &self.agreements,
+                warn_at: &self.priority.warn_at,
+                pause_while_muted: self.priority.pause_while_muted,
+            },
         }
     }
 
@@ -383,6 +398,8 @@ impl Default for Config {
             maintenance: Vec::new(),
             heartbeats: Vec::new(),
             priority: PriorityConfig::default(),
+            calendars: Vec::new(),
+            agreements: Vec::new(),
             sinks: vec![SinkConfig::new("stdout", sinks::Kind::Stdout(sinks::stdout::Config::default()))],
             shutdown_grace: Duration::from_secs(30),
             log: LogConfig::default(),
@@ -404,6 +421,13 @@ impl Default for DedupConfig {
 
 impl Default for PriorityConfig {
     fn default() -> Self {
-        Self { matrix: DEFAULT_MATRIX, impact: ImpactRisesConfig::DEFAULT, urgency: UrgencyRisesConfig::DEFAULT }
+        Self {
+            matrix: DEFAULT_MATRIX,
+            impact: ImpactRisesConfig::DEFAULT,
+            urgency: UrgencyRisesConfig::DEFAULT,
+            targets: TargetsConfig::new(),
+            warn_at: vec![Share::HALF, Share::MOST],
+            pause_while_muted: false,
+        }
     }
 }

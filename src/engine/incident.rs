@@ -65,9 +65,9 @@ pub struct Targets {
 pub enum TargetState {
     /// Its clock runs.
     Pending,
-    /// Its clock stands still: the incident is on hold, resolved, or muted where that pauses.
+    /// Its clock stands still: the incident is on hold, merged, or muted where that pauses.
     Paused,
-    /// In time.
+    /// In time; of an incident that is resolved, as far as it does not come back.
     Met,
     /// It has passed unmet; stays so.
     Breached,

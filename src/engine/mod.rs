@@ -6,7 +6,7 @@
 mod alert;
 pub mod command;
 mod correlate;
-mod deadlines;
+pub mod deadlines;
 pub mod decision;
 pub mod desk;
 mod escalation;

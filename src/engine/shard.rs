@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use super::EngineConfig;
 use super::alert::{Alert, AlertState, Alerts, Dirty, Membership, Register, Texts};
 use super::correlate::Sighting;
+use super::deadlines::TargetCount;
 use super::decision::{Decision, Outcome, Reason, Verdict};
 use super::flapping::Turns;
 use super::group::{Groups, INCIDENT_ALERTS_KEPT, Targets};
@@ -43,6 +44,8 @@ pub struct Changes {
     pub journal: Vec<u8>,
     /// What must happen, in order.
     pub decisions: Vec<Decision>,
+    /// What became of targets.
+    pub targets: Vec<TargetCount>,
     /// Numbers of live incidents that moved.
     pub counts: Vec<IncidentCounts>,
     /// Silences that changed, and those that are forgotten.
@@ -117,6 +120,8 @@ pub struct Shard {
     pub(super) closed_ids: super::lifecycle::ClosedIds,
     /// Whose command is being carried out.
     pub(super) by: Option<Arc<str>>,
+    /// What became of targets since the last call of `take_changes`.
+    pub(super) target_counts: Vec<TargetCount>,
     /// What goes along with the next decision, for whoever is told.
     pub(super) message: Option<Arc<str>>,
     pub(super) decisions: Vec<Decision>,
@@ -166,6 +171,7 @@ impl Shard {
             closed_ids: super::lifecycle::ClosedIds::default(),
             by: None,
             message: None,
+            target_counts: Vec::new(),
             decisions: Vec::new(),
             dirty_alerts: Vec::new(),
             dirty_groups: Vec::new(),

@@ -55,6 +55,12 @@ fn send(shard: &mut Shard, seconds: i64, status: Status, alerts: impl IntoIterat
     verdicts
 }
 
+/// One alert fires or has ended.
+pub(super) fn one_alert(shard: &mut Shard, seconds: i64, fires: bool) {
+    let status = if fires { Status::Firing } else { Status::Resolved };
+    send(shard, seconds, status, [1]);
+}
+
 fn actions(decisions: &[Decision]) -> Vec<Action> {
     decisions.iter().map(|decision| decision.action).collect()
 }

@@ -66,6 +66,17 @@ pub fn format(duration: Duration) -> String {
     text
 }
 
+/// Writes a duration in hours and less, for what is no time of the clock: `120h`.
+pub fn format_hours(duration: Duration) -> String {
+    let hours = duration.as_secs() / 3_600;
+    let rest = format(duration - Duration::from_secs(hours * 3_600));
+    match (hours, rest.as_str()) {
+        (0, _) => rest,
+        (_, "0s") => format!("{hours}h"),
+        _ => format!("{hours}h{rest}"),
+    }
+}
+
 /// For serde.
 ///
 /// # Errors

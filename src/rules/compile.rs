@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::changes::ChangesConfig;
 use super::condition::{self, Late, OpenWhen, WindowType};
+use super::deadlines::{Calendars, DeadlineConfigs, Targets};
 use super::expression::{Expression, Expressions};
 use super::flow::{FlappingConfig, FlappingMemory, StormConfig};
 use super::heartbeat::{Heartbeat, HeartbeatConfig};
@@ -131,6 +132,10 @@ pub struct RuleSet {
     pub maintenance: Vec<MaintenanceWindow>,
     /// What is expected.
     pub heartbeats: Vec<Heartbeat>,
+    /// When work is done.
+    pub calendars: Calendars,
+    /// By when an incident must be answered and ended.
+    pub targets: Targets,
 }
 
 /// All that a configuration says about correlation.
@@ -172,6 +177,8 @@ pub struct Definition<'a> {
     pub heartbeats: &'a [HeartbeatConfig],
     /// Known sets, for shares.
     pub sets: &'a [SetConfig],
+    /// Calendars and targets.
+    pub deadlines: DeadlineConfigs<'a>,
 }
 
 impl<'a> Definition<'a> {
@@ -197,6 +204,7 @@ impl<'a> Definition<'a> {
             maintenance: &[],
             heartbeats: &[],
             sets: &[],
+            deadlines: DeadlineConfigs::NONE,
         }
     }
 }
@@ -259,6 +267,8 @@ impl RuleSet {
             inhibitions: Inhibitions::default(),
             maintenance: Vec::new(),
             heartbeats: Vec::new(),
+            calendars: Calendars::default(),
+            targets: Targets::default(),
         }
     }
 
@@ -357,6 +367,11 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     let (heartbeats, wrong) = Heartbeat::compile(definition.heartbeats, scope);
     set.heartbeats = heartbeats;
     problems.extend(wrong);
+    let (calendars, wrong) = Calendars::compile(definition.deadlines.calendars);
+    problems.extend(wrong);
+    let (targets, wrong) = Targets::compile(definition.deadlines, &calendars);
+    problems.extend(wrong);
+    (set.calendars, set.targets) = (calendars, targets);
     problems.sort_by_key(|problem| problem.warning);
     (set, problems)
 }

@@ -7,6 +7,7 @@
 mod changes;
 mod compile;
 mod condition;
+mod deadlines;
 mod default;
 mod flow;
 mod expression;
@@ -27,6 +28,10 @@ pub use changes::ChangesConfig;
 pub use compile::{Definition, Rule, RuleSet, Subject, compile};
 pub use condition::{
     AbsenceConfig, DistinctConfig, Late, OpenWhen, OpenWhenConfig, RatioConfig, STEPS_MAX, StepConfig, WindowType,
+};
+pub use deadlines::{
+    AgreementConfig, Calendar, CalendarConfig, Calendars, DeadlineConfigs, HOLIDAYS_FILE_BYTES_MAX, HORIZON_DAYS,
+    Holidays, TargetConfig, TargetTime, Targets, TargetsConfig, Terms,
 };
 pub use default::default_rules;
 pub use expression::{Expression, Facts};

@@ -5,8 +5,10 @@
 //! configuration, which puts what it found into [`SetConfig::read`].
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 use schemars::JsonSchema;
@@ -89,13 +91,18 @@ impl MemberSet {
 }
 
 /// A part of a whole, in millionths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
 #[schemars(with = "String")]
 pub struct Share(u32);
 
 const WHOLE: u32 = 1_000_000;
 
 impl Share {
+    /// 50%.
+    pub const HALF: Share = Share(WHOLE / 2);
+    /// 80%.
+    pub const MOST: Share = Share(WHOLE / 10 * 8);
+
     /// Reads a percentage with up to four decimals.
     ///
     /// # Errors
@@ -116,6 +123,34 @@ impl Share {
     pub fn of(self, size: usize) -> u32 {
         let members = (size as u64 * u64::from(self.0)).div_ceil(u64::from(WHOLE));
         u32::try_from(members).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// So much of a time, to the microsecond below.
+    pub fn of_time(self, whole: Duration) -> Duration {
+        let micros = whole.as_micros() * u128::from(self.0) / u128::from(WHOLE);
+        Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    /// For the journal; never 0.
+    pub const fn millionths(self) -> u32 {
+        self.0
+    }
+
+    /// The inverse; none where that is no share.
+    pub fn from_millionths(millionths: u32) -> Option<Self> {
+        (1..=WHOLE).contains(&millionths).then_some(Self(millionths))
+    }
+
+    /// Whether it is at least and at most so many percent.
+    pub fn is_between_percents(self, min: u32, max: u32) -> bool {
+        (min * 10_000..=max * 10_000).contains(&self.0)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimals = format!(".{:04}", self.0 % 10_000);
+        write!(f, "{}{}%", self.0 / 10_000, decimals.trim_end_matches('0').trim_end_matches('.'))
     }
 }
 

@@ -17,6 +17,7 @@ use super::read_model::ReadModel;
 use crate::clock::{Clock, Stopwatch};
 use crate::delivery::Delivery;
 use crate::engine::command::{Done, Refusal};
+use crate::engine::deadlines::{TargetCount, TargetTurn};
 use crate::engine::decision::{Reason, Verdict};
 use crate::engine::incident::IncidentCounts;
 use crate::event::Timestamp;
@@ -51,6 +52,7 @@ pub(super) struct Part {
     pub(super) answers: Vec<Answer>,
     pub(super) orders: Vec<Order>,
     pub(super) counts: Vec<IncidentCounts>,
+    pub(super) targets: Vec<TargetCount>,
     /// Told when it is durable.
     pub(super) settled: Option<oneshot::Sender<()>>,
     /// The shard's turn, given back when it is durable.
@@ -170,6 +172,7 @@ impl Committer {
         for part in waiting {
             orders.extend(part.orders);
             counts.extend(part.counts);
+            part.targets.iter().for_each(|count| self.count_target(*count));
             answers.extend(part.answers);
             if let Some(settled) = part.settled {
                 // An outbox task that is gone will find the rows settled when it starts again.
@@ -203,6 +206,15 @@ impl Committer {
         }
         if !commit.deliveries.is_empty() {
             (self.on_deliveries)(&commit.deliveries);
+        }
+    }
+
+    fn count_target(&self, TargetCount { target, turn, priority }: TargetCount) {
+        let (target, priority) = (target.as_str(), priority.as_str());
+        match turn {
+            TargetTurn::Warned => self.metrics.target_warning(target, priority, 1),
+            TargetTurn::Met => self.metrics.target(target, "met", priority, 1),
+            TargetTurn::Breached => self.metrics.target(target, "breached", priority, 1),
         }
     }
 

@@ -188,7 +188,15 @@ impl ShardTask {
         if commit.is_empty() && answers.is_empty() && orders.is_empty() {
             return true;
         }
-        let part = CommitPart { commit, answers, orders, counts: changes.counts, settled: None, turn: Some(turn) };
+        let part = CommitPart {
+            commit,
+            answers,
+            orders,
+            counts: changes.counts,
+            targets: changes.targets,
+            settled: None,
+            turn: Some(turn),
+        };
         self.committer.send(part).await.is_ok()
     }
 

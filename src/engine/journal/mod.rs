@@ -123,7 +123,8 @@ impl Shard {
         let positions = std::mem::take(&mut self.moved_positions);
         let rule_errors = self.rule_errors.drain().collect();
         let silences = self.suppression.take_silences();
-        Changes { journal, decisions, counts, silences, positions, rule_errors }
+        let targets = std::mem::take(&mut self.target_counts);
+        Changes { journal, decisions, targets, counts, silences, positions, rule_errors }
     }
 
     /// The next slice of a snapshot; begins a new one where none is under way.
@@ -293,6 +294,7 @@ impl Shard {
         self.unions.finish_restore();
         self.heartbeats.finish_restore(&self.rules);
         let report = self.rebind();
+        self.replan_deadlines();
         self.timers.clear();
         (self.heartbeats_at, self.suppression_at) = (Timestamp::MAX, Timestamp::MAX);
         self.finish_restore_suppression();
@@ -322,6 +324,7 @@ impl Shard {
         self.schedule_heartbeats();
         let report = self.rebind();
         self.rebind_services();
+        self.replan_deadlines();
         self.review_suppression();
         let after = remembered(self);
         if after.0 < before.0 || after.1 < before.1 {

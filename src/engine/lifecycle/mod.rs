@@ -73,6 +73,8 @@ impl Shard {
         let storm = self.groups.slots[group].storm.as_deref();
         match incident.status {
             _ if storm.is_some_and(|storm| storm.is_due(now)) => self.storm_over(now, group),
+            // What has passed before it ends is said before.
+            _ if self.deadlines_next(group).is_some_and(|due| due <= now) => self.deadlines_due(now, group),
             IncidentStatus::Resolved if over => self.close(now, group),
             status if status.is_live() && clear => self.resolve(now, group),
             _ if incident.gathered.due.is_some_and(|due| due <= now) => self.flush(now, group),

@@ -37,6 +37,7 @@ impl Shard {
         let due = now.plus(incident.policy.update_interval);
         let due = *incident.gathered.due.get_or_insert(due);
         self.mark_group(group, Dirty::Counters);
+        self.deadlines_muted(now, group);
         if due <= now {
             self.flush(now, group);
         }

@@ -1,6 +1,8 @@
 //! What scenarios configure beside rules, services and what mutes: under `with`, alike for a scenario and a reload.
 
-use incidentd::rules::{Definition, RuleConfig};
+use incidentd::rules::{
+    AgreementConfig, CalendarConfig, DeadlineConfigs, Definition, RuleConfig, Share, TargetsConfig,
+};
 use serde::Deserialize;
 
 /// See the module.
@@ -9,6 +11,18 @@ use serde::Deserialize;
 pub struct Parts {
     /// Sinks beside the usual one; rules that name none tell the usual one and these.
     sinks: Vec<String>,
+    calendars: Vec<CalendarConfig>,
+    agreements: Vec<AgreementConfig>,
+    priority: Priorities,
+}
+
+/// The part of the priorities that is about deadlines.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Priorities {
+    targets: TargetsConfig,
+    warn_at: Vec<Share>,
+    pause_while_muted: bool,
 }
 
 impl Parts {
@@ -19,6 +33,14 @@ impl Parts {
 
     /// The definition of these rules with all of this.
     pub fn define<'a>(&'a self, rules: &'a [RuleConfig], sinks: &'a [String]) -> Definition<'a> {
-        Definition::of(rules, sinks)
+        let Priorities { targets, warn_at, pause_while_muted } = &self.priority;
+        let deadlines = DeadlineConfigs {
+            calendars: &self.calendars,
+            targets,
+            agreements: &self.agreements,
+            warn_at,
+            pause_while_muted: *pause_while_muted,
+        };
+        Definition { deadlines, ..Definition::of(rules, sinks) }
     }
 }

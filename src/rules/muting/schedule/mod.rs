@@ -16,7 +16,7 @@ use jiff::civil::DateTime;
 
 use crate::event::Timestamp;
 use recurrence::Recurrence;
-use wall_clock::Zone;
+pub(in crate::rules) use wall_clock::Zone;
 
 /// Occurrences that one look joins into an opening; a longer chain is looked at again when they are over.
 const JOINED_MAX: usize = 64;

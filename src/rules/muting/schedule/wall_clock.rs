@@ -45,7 +45,7 @@ const ABBREVIATIONS: &[(&str, &str)] = &[
 
 /// A place's clock.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Zone(TimeZone);
+pub(in crate::rules) struct Zone(TimeZone);
 
 /// A time as a configuration gives it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,7 +64,7 @@ impl Zone {
     ///
     /// # Errors
     /// What is wrong with the name, and which one may be meant.
-    pub(super) fn named(name: &str) -> Result<Self, String> {
+    pub(in crate::rules) fn named(name: &str) -> Result<Self, String> {
         if name.eq_ignore_ascii_case("UTC") {
             return Ok(Self::UTC);
         }
@@ -92,7 +92,7 @@ impl Zone {
     }
 
     /// The instant that a local time means.
-    pub(super) fn instant(&self, wall: DateTime) -> Option<Timestamp> {
+    pub(in crate::rules) fn instant(&self, wall: DateTime) -> Option<Timestamp> {
         let found = self.0.to_ambiguous_timestamp(wall);
         let at = match found.offset() {
             AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(wall).ok()?,
@@ -107,7 +107,7 @@ impl Zone {
     }
 
     /// What the wall clock shows.
-    pub(super) fn wall(&self, at: Timestamp) -> Option<DateTime> {
+    pub(in crate::rules) fn wall(&self, at: Timestamp) -> Option<DateTime> {
         Some(self.0.to_datetime(jiff::Timestamp::from_microsecond(at.as_micros()).ok()?))
     }
 
