@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::delivery::Action;
@@ -14,7 +15,7 @@ use crate::identity::IncidentId;
 use crate::rules::{Level, Priority};
 
 /// Where an incident stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum IncidentStatus {
@@ -80,7 +81,7 @@ impl IncidentStatus {
 }
 
 /// How many alerts an incident has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AlertCounts {
     /// Still firing.
     pub firing: u64,
@@ -91,7 +92,7 @@ pub struct AlertCounts {
 }
 
 /// A typed link of an incident.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct IncidentLink {
     /// What the target is: `runbook`, `generator`, …
     #[serde(rename = "type")]
@@ -105,7 +106,7 @@ pub struct IncidentLink {
 }
 
 /// Agreed deadlines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Targets {
     /// Answer by.
     pub respond_by: Option<Timestamp>,
@@ -116,7 +117,7 @@ pub struct Targets {
 }
 
 /// Where the escalation stands.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Escalation {
     /// The policy's name.
     pub policy: Option<Arc<str>>,
@@ -127,7 +128,7 @@ pub struct Escalation {
 }
 
 /// An incident as JSON, everywhere alike.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct IncidentDoc {
     /// `INC-` and a short code.
     pub id: IncidentId,
@@ -184,7 +185,7 @@ pub struct IncidentDoc {
 }
 
 /// That alerts of an incident keep changing, which holds it open.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct FlappingDoc {
     /// How many flap now.
     pub alerts: u32,
@@ -195,7 +196,7 @@ pub struct FlappingDoc {
 }
 
 /// What the incident of a storm stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct StormDoc {
     /// Incidents that are its children, of which at most 100 are linked.
     pub children: u64,
@@ -221,7 +222,7 @@ pub struct IncidentCounts {
 }
 
 /// One alert of an incident, for the single view.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct AlertDoc {
     /// Alertmanager's fingerprint over the labels, 16 hex digits.
     pub fingerprint: String,
@@ -254,7 +255,7 @@ pub struct AlertDoc {
 }
 
 /// What mutes an alert.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct MutedDoc {
     /// The reason's code.
     pub reason: &'static str,

@@ -7,6 +7,7 @@
 mod alertmanager;
 mod event_json;
 mod event_protobuf;
+mod event_schema;
 mod fields;
 mod intake;
 mod json;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::event::{Batch, Limits, Reject, Text, Timestamp};
 use intake::Intake;
+pub use event_schema::{AlertFields, EventFields};
 pub use severity_map::SeverityMap;
 
 /// How the bytes of a source are to be read.
