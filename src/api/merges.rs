@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
@@ -86,11 +86,7 @@ const NOT_DONE: [Failure; 6] = [
     ),
     Failure::new(413, &["invalid_body"], "the body is longer than 2 MiB"),
     INTERNAL,
-    Failure::new(
-        503,
-        &["E_STORE_DOWN", "E_STOPPING"],
-        "no commits are taken at present; it may have been done or not",
-    ),
+    Failure::new(503, &["E_STORE_DOWN", "E_STOPPING"], "no commits are taken at present; it may have been done or not"),
 ];
 
 /// An order to the incident `{id}`, answered with the incident as it then is, once that is durable.

@@ -41,21 +41,23 @@ mod reload;
 mod rules;
 mod silences;
 mod sinks;
+mod stream;
 
-pub use document::document;
 pub use alertmanager::{Listings, Routing, RoutingOf};
+pub use document::document;
 pub use listener::{Listener, check_bind, with_fallbacks};
 pub use merges::Operators;
 pub use problem::{Problem, echo};
 pub use reload::Reloaded;
 pub use sinks::Sinks;
+pub use stream::Streams;
 
 use std::sync::Arc;
 
-use axum::{Extension, Router};
 use axum::http::{HeaderValue, header};
 use axum::middleware::map_response;
 use axum::response::Response;
+use axum::{Extension, Router};
 use futures_util::future::BoxFuture;
 
 use crate::clock::Clock;
@@ -108,6 +110,8 @@ pub struct ApiState {
     pub routing: RoutingOf,
     /// Room for listings of alerts.
     pub listings: Listings,
+    /// Room for streams.
+    pub streams: Streams,
     /// Tells the time.
     pub clock: Clock,
     /// When the daemon started.
@@ -121,6 +125,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 fn api() -> Api<ApiState> {
     document::api()
         .merge(incidents::api())
+        .merge(stream::api())
         .merge(merges::api())
         .merge(rules::api())
         .merge(silences::api())

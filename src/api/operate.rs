@@ -15,8 +15,11 @@ pub(super) fn api() -> Api<ApiState> {
     let metrics_is = Operation::new("getMetrics", "daemon", "for Prometheus")
         .answer_as::<String>(PROMETHEUS_TEXT, 200, "all metrics, in the text format")
         .fails(&[INTERNAL]);
-    let healthy_is = Operation::new("isHealthy", "daemon", "200 while the process answers")
-        .answer_as::<String>(TEXT, 200, "a sentence");
+    let healthy_is = Operation::new("isHealthy", "daemon", "200 while the process answers").answer_as::<String>(
+        TEXT,
+        200,
+        "a sentence",
+    );
     let ready_is = Operation::new("isReady", "daemon", "200 while events are taken")
         .answer_as::<String>(TEXT, 200, "a sentence")
         .answer_as::<String>(TEXT, 503, "events are not taken; why");

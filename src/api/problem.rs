@@ -22,8 +22,11 @@ pub(super) const UNKNOWN_INCIDENT: Failure = Failure::new(404, &["unknown_incide
 /// Nothing else has this name.
 pub(super) const NOT_FOUND: Failure = Failure::new(404, &["not_found"], "there is no such thing");
 /// A query that cannot be used.
-pub(super) const BAD_QUERY: Failure =
-    Failure::new(400, &["invalid_query", "invalid_parameter"], "a parameter is unknown, given twice or has no such value");
+pub(super) const BAD_QUERY: Failure = Failure::new(
+    400,
+    &["invalid_query", "invalid_parameter"],
+    "a parameter is unknown, given twice or has no such value",
+);
 /// The daemon stops.
 pub(super) const STOPPING: Failure = Failure::new(503, &["E_STOPPING"], "the daemon stops");
 

@@ -39,8 +39,11 @@ impl std::fmt::Display for Reloaded {
     }
 }
 
-const REFUSED: Failure =
-    Failure::new(400, &["invalid_configuration"], "the file is not valid, see `problems`; the one before stays in force");
+const REFUSED: Failure = Failure::new(
+    400,
+    &["invalid_configuration"],
+    "the file is not valid, see `problems`; the one before stays in force",
+);
 
 /// The route.
 pub(super) fn api() -> Api<ApiState> {

@@ -82,10 +82,11 @@ pub(super) fn api() -> Api<ApiState> {
         .path::<String>("name", "the sink")
         .answer::<Retried>(200, "they are in the sink's queue again, on disk")
         .fails(&[NOT_FOUND]);
-    Api::new()
-        .get("/api/v1/sinks", list, list_is)
-        .get("/api/v1/sinks/{name}/parked", parked, parked_is)
-        .post("/api/v1/sinks/{name}/retry", retry, retry_is)
+    Api::new().get("/api/v1/sinks", list, list_is).get("/api/v1/sinks/{name}/parked", parked, parked_is).post(
+        "/api/v1/sinks/{name}/retry",
+        retry,
+        retry_is,
+    )
 }
 
 /// `GET /api/v1/sinks`.

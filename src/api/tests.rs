@@ -146,6 +146,7 @@ fn state(live: &[Arc<IncidentDoc>], stored: Vec<Arc<IncidentDoc>>) -> ApiState {
         router: router(),
         routing: Arc::new(|| Box::pin(async { Routing { receivers: vec!["ops".into()], ..Routing::default() } })),
         listings: Listings::default(),
+        streams: Streams::new(tokio_util::sync::CancellationToken::new()),
         clock: Clock::system(),
         started_at: Timestamp::from_micros(1_800_000_000_000_000),
     }
@@ -217,7 +218,10 @@ impl Sinks for OneSink {
 #[tokio::test]
 async fn parked_deliveries_are_shown_and_tried_again_by_sink() {
     let (status, sinks) = get_json(state(&[], Vec::new()), "/api/v1/sinks").await;
-    assert_eq!((status, &sinks["sinks"][0]["sink"], &sinks["sinks"][0]["parked"]), (StatusCode::OK, &json!("ops"), &json!(3)));
+    assert_eq!(
+        (status, &sinks["sinks"][0]["sink"], &sinks["sinks"][0]["parked"]),
+        (StatusCode::OK, &json!("ops"), &json!(3))
+    );
     let (status, _, body) = call(state(&[], Vec::new()), Method::POST, "/api/v1/sinks/ops/retry").await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"retried":3}"#));
     for (method, path) in [(Method::POST, "/api/v1/sinks/opps/retry"), (Method::GET, "/api/v1/sinks/opps/parked")] {

@@ -342,6 +342,7 @@ fn api_state(shared: &Arc<Shared>, runtime: &Runtime) -> ApiState {
             Box::pin(async move { routing(&*shared.config.lock().await) })
         }),
         listings: api::Listings::default(),
+        streams: api::Streams::new(shared.stopping.child_token()),
         clock: shared.clock.clone(),
         started_at: shared.clock.now(),
     }

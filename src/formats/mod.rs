@@ -20,8 +20,8 @@ use std::ops::Range;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::event::{Batch, Limits, Reject, Text, Timestamp};
-use intake::Intake;
 pub use event_schema::{AlertFields, EventFields};
+use intake::Intake;
 pub use severity_map::SeverityMap;
 
 /// How the bytes of a source are to be read.

@@ -101,7 +101,8 @@ impl Writer {
             shown["parameters"] = json!(parameters);
         }
         if !operation.body.is_empty() {
-            let content: Map<String, Value> = operation.body.iter().map(|(media, of)| content(media, of(&mut self.read))).collect();
+            let content: Map<String, Value> =
+                operation.body.iter().map(|(media, of)| content(media, of(&mut self.read))).collect();
             shown["requestBody"] = json!({ "required": operation.body_required, "content": content });
         }
         shown

@@ -36,9 +36,15 @@ fn api() -> Api<()> {
 fn a_document_has_what_was_registered() {
     let shown = document("t", "about", &[("things", "things")], api().described());
     let list = &shown["paths"]["/things"]["get"];
-    assert_eq!(list["parameters"][0]["schema"], json!({"type": "integer", "format": "uint8", "minimum": 0, "maximum": 255}));
+    assert_eq!(
+        list["parameters"][0]["schema"],
+        json!({"type": "integer", "format": "uint8", "minimum": 0, "maximum": 255})
+    );
     assert_eq!(list["parameters"][0]["description"], "How many.");
-    assert_eq!(list["responses"]["200"]["content"]["application/json"]["schema"]["items"]["$ref"], "#/components/schemas/Thing");
+    assert_eq!(
+        list["responses"]["200"]["content"]["application/json"]["schema"]["items"]["$ref"],
+        "#/components/schemas/Thing"
+    );
     let add = &shown["paths"]["/things/{name}"]["post"];
     assert_eq!((&add["parameters"][0]["in"], &add["parameters"][0]["required"]), (&json!("path"), &json!(true)));
     assert_eq!(add["requestBody"]["required"], true);

@@ -21,8 +21,8 @@ use crate::api::problem::Name;
 use crate::engine::command::{Command, Done, Refusal};
 use crate::engine::suppress::silence::{SilenceDoc, SilenceDraft, SilenceId};
 use crate::event::Timestamp;
-use crate::rules::{join_matcher, split_matcher};
 use crate::openapi::{Api, Operation};
+use crate::rules::{join_matcher, split_matcher};
 use crate::runtime::{self, CommandError};
 
 /// A silence as sent; beyond: 413. Dozens of matchers with hundreds of host names fit.

@@ -54,15 +54,6 @@ pub(in crate::api) struct Choice {
     rule: Option<String>,
 }
 
-/// Which incidents are meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::api) struct Filters {
-    pub(in crate::api) status: Option<String>,
-    pub(in crate::api) priority: Option<String>,
-    pub(in crate::api) service: Option<String>,
-    pub(in crate::api) rule: Option<String>,
-}
-
 /// The query of a path as a listing is asked for.
 pub(super) fn query(uri: &Uri) -> Result<IncidentQuery, Problem> {
     let mut asked = asked(uri, &PARAMETERS)?;
@@ -71,19 +62,19 @@ pub(super) fn query(uri: &Uri) -> Result<IncidentQuery, Problem> {
         None => LIMIT_DEFAULT,
     };
     let after = asked.remove("cursor").map(|text| place(&text).ok_or_else(bad_cursor)).transpose()?;
-    let Filters { status, priority, service, rule } = chosen(asked)?;
-    Ok(IncidentQuery { status, priority, service, rule, after, limit })
+    Ok(IncidentQuery { after, limit, ..chosen(asked)? })
 }
 
 /// The query of a path that only chooses incidents.
-pub(in crate::api) fn filters(uri: &Uri) -> Result<Filters, Problem> {
+pub(in crate::api) fn filters(uri: &Uri) -> Result<IncidentQuery, Problem> {
     chosen(asked(uri, &PARAMETERS[..4])?)
 }
 
-fn chosen(mut asked: HashMap<&str, String>) -> Result<Filters, Problem> {
+fn chosen(mut asked: HashMap<&str, String>) -> Result<IncidentQuery, Problem> {
     let status = one_of("status", asked.remove("status"), &IncidentStatus::ALL.map(IncidentStatus::as_str))?;
     let priority = one_of("priority", asked.remove("priority"), &PRIORITIES)?;
-    Ok(Filters { status, priority, service: asked.remove("service"), rule: asked.remove("rule") })
+    let (service, rule) = (asked.remove("service"), asked.remove("rule"));
+    Ok(IncidentQuery { status, priority, service, rule, ..IncidentQuery::default() })
 }
 
 /// Parameters by name. Those that are empty count as not given.

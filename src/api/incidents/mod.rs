@@ -28,7 +28,7 @@ use crate::runtime::ReadModel;
 use crate::store::{IncidentQuery, Reads, StoreError, TimelineEntry};
 use listing::{Listing, Place};
 
-pub(super) use listing::{Filters, filters};
+pub(super) use listing::{Choice, filters};
 
 /// Alerts in the single view; `alert_counts` tells how many there are. A guess: 1 MiB of JSON.
 const ALERTS_MAX: usize = 1_000;
