@@ -114,6 +114,9 @@ pub struct Document<'a, I: Serialize> {
     pub reason: &'a str,
     /// When the decision was taken.
     pub occurred_at: Timestamp,
+    /// What is told beside the incident: a status update, what an escalation asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<&'a str>,
     /// The incident as it then was.
     pub incident: &'a I,
 }
@@ -155,6 +158,7 @@ mod tests {
             action: Action::Opened,
             reason: "a\u{202e}b",
             occurred_at: Timestamp::EPOCH,
+            message: None,
             incident: &(),
         };
         let rendered = String::from_utf8(document.render()).expect("UTF-8");

@@ -19,7 +19,6 @@ use serde_json::json;
 
 use super::problem::{INTERNAL, Name, UNKNOWN_INCIDENT, echo};
 use super::{ApiState, Problem};
-use crate::delivery::Action;
 use crate::engine::Culprit;
 use crate::engine::command::{Command, Done, Refusal};
 use crate::engine::incident::{IncidentDoc, IncidentStatus};
@@ -197,7 +196,6 @@ fn problem(refusal: Refusal, named: &[Known; 2]) -> Problem {
 
 /// 409, with the moves that are legal for the incident as it is.
 fn illegal(detail: String, status: IncidentStatus) -> Problem {
-    let legal: Vec<&str> =
-        Action::ALL.into_iter().filter(|action| status.after(*action).is_some()).map(Action::as_str).collect();
+    let legal: Vec<&str> = status.orders().map(|row| row.step.as_str()).collect();
     Problem::new(StatusCode::CONFLICT, "illegal_transition", detail).with("legal", json!(legal))
 }

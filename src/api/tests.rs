@@ -12,42 +12,26 @@ use tower::ServiceExt;
 use super::*;
 use crate::delivery::Action;
 use crate::engine::command::{Command, Done, Refusal};
-use crate::engine::incident::{AlertCounts, Escalation, IncidentDoc, IncidentStatus, Targets};
+use crate::engine::incident::{AlertCounts, IncidentDoc, IncidentStatus};
 use crate::engine::unmatched::UnmatchedReport;
 use crate::event::{Severity, Timestamp};
 use crate::outbox::SinkStatus;
-use crate::rules::{Level, Priority};
 use crate::runtime::CommandError;
 use crate::store::{IncidentQuery, PendingDelivery, ShardPosition, StoreError, TimelineEntry};
 
 fn doc(id: u64, status: IncidentStatus) -> Arc<IncidentDoc> {
     let opened_at = Timestamp::from_micros(1_800_000_000_000_000 + id as i64);
     Arc::new(IncidentDoc {
-        id: IncidentId(id),
         status,
-        version: 1,
-        title: format!("incident {id}"),
         rule: "service-degraded".into(),
         key: BTreeMap::from([("service".into(), "checkout".into())]),
         severity: Severity::Critical,
-        impact: Level::High,
-        urgency: Level::High,
-        priority: Priority::P1,
         priority_reason: "impact high × urgency high".into(),
         service: Some("checkout".into()),
-        assignee: None,
-        opened_at,
-        acknowledged_at: None,
-        resolved_at: None,
-        updated_at: opened_at,
         alerts: AlertCounts { firing: 1, resolved: 0, total: 1 },
         events: 3,
-        links: Vec::new(),
-        targets: Targets::default(),
-        escalation: Escalation::default(),
         reasons: vec!["condition_met".into()],
-        flapping: None,
-        storm: None,
+        ..IncidentDoc::blank(IncidentId(id), opened_at)
     })
 }
 
@@ -285,7 +269,7 @@ async fn pages_neither_repeat_nor_skip() {
 #[tokio::test]
 async fn a_bad_parameter_is_named_with_its_legal_values() {
     for (query, parameter, told) in [
-        ("status=opened", "status", "open, acknowledged, resolved, closed"),
+        ("status=opened", "status", "open, acknowledged, in_progress, on_hold, resolved, closed"),
         ("priority=p1", "priority", "P1, P2, P3, P4, P5"),
         ("limit=0", "limit", "from 1 to 1000"),
         ("limit=many", "limit", "from 1 to 1000"),

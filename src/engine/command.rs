@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::desk::Order;
 use super::incident::IncidentDoc;
 use super::shard::Shard;
 use super::suppress::silence::{SilenceDoc, SilenceDraft, SilenceId};
@@ -15,6 +16,15 @@ pub enum Command {
     Silence(SilenceDraft),
     /// Ends a silence now.
     Expire(SilenceId),
+    /// Does something with one incident.
+    Operate {
+        /// Which.
+        incident: IncidentId,
+        /// Its version, where only that one is meant.
+        version: Option<u64>,
+        /// What.
+        order: Order,
+    },
     /// Merges an incident into another one.
     Merge {
         /// What ends.
@@ -78,6 +88,7 @@ impl Shard {
         let done = match command {
             Command::Silence(draft) => self.silence(now, by, draft),
             Command::Expire(id) => self.expire_silence(now, by, *id),
+            Command::Operate { incident, version, order } => self.operate(now, *incident, *version, order),
             Command::Merge { incident, into, version } => self.merge(now, *version, *incident, *into),
             Command::Split { incident, part, version } => self.split(now, *version, *incident, *part),
         };

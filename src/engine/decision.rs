@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::delivery::Action;
 use crate::engine::incident::{AlertDoc, IncidentDoc};
+use crate::engine::moves::Move;
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
 
@@ -206,6 +207,46 @@ pub enum Reason {
     AwaitsInhibition,
     /// Not all that fires in the incident is muted any more.
     SuppressionEnded,
+    /// An operator says so.
+    ByHand,
+    /// Somebody works on it.
+    Started,
+    /// Work waits for something outside.
+    OnHold,
+    /// Work goes on.
+    Resumed,
+    /// It was given to a team or supplier.
+    Assigned,
+    /// The assignee has taken it on.
+    Accepted,
+    /// Somebody has written something down, for the team only.
+    NoteWritten,
+    /// An audience was told how it stands.
+    StatusUpdate,
+    /// The next status update is due.
+    UpdateDue,
+    /// It was linked to something.
+    LinkAdded,
+    /// A link was taken off.
+    LinkRemoved,
+    /// A step of its escalation policy was due.
+    EscalationStep,
+    /// It is a major incident.
+    MajorDeclared,
+    /// It is a major incident no more.
+    MajorEnded,
+    /// A share of an agreed time has passed.
+    TargetWarning,
+    /// An agreed time has passed.
+    TargetBreached,
+    /// More is broken than before, so the priority has risen.
+    PriorityRaised,
+    /// An operator has set the priority.
+    PrioritySet,
+    /// The same has happened before.
+    SeenBefore,
+    /// It keeps happening: a problem candidate was raised.
+    ProblemFound,
     /// A documented bound is reached.
     LimitReached,
     /// Refused; the reject says why.
@@ -215,6 +256,7 @@ pub enum Reason {
 impl Reason {
     /// The machine-readable name.
     pub const fn code(self) -> &'static str {
+        // Long because it is the list of all reasons.
         match self {
             Reason::ConditionMet { .. } => "condition_met",
             Reason::ConditionMetEstimated { .. } => "condition_met_estimated",
@@ -272,6 +314,26 @@ impl Reason {
             Reason::Maintenance => "maintenance",
             Reason::AwaitsInhibition => "awaits_inhibition",
             Reason::SuppressionEnded => "suppression_ended",
+            Reason::ByHand => "by_hand",
+            Reason::Started => "started",
+            Reason::OnHold => "on_hold",
+            Reason::Resumed => "resumed",
+            Reason::Assigned => "assigned",
+            Reason::Accepted => "accepted",
+            Reason::NoteWritten => "note_written",
+            Reason::StatusUpdate => "status_update",
+            Reason::UpdateDue => "update_due",
+            Reason::LinkAdded => "link_added",
+            Reason::LinkRemoved => "link_removed",
+            Reason::EscalationStep => "escalation_step",
+            Reason::MajorDeclared => "major_declared",
+            Reason::MajorEnded => "major_ended",
+            Reason::TargetWarning => "target_warning",
+            Reason::TargetBreached => "target_breached",
+            Reason::PriorityRaised => "priority_raised",
+            Reason::PrioritySet => "priority_set",
+            Reason::SeenBefore => "seen_before",
+            Reason::ProblemFound => "problem_found",
             Reason::LimitReached => "limit_reached",
             Reason::Invalid => "invalid",
         }
@@ -280,6 +342,7 @@ impl Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Long because it is the list of all reasons.
         match self {
             Reason::ConditionMet { have, need } => write!(f, "{have} of {need}: the opening condition holds"),
             Reason::ConditionMetEstimated { have, need } => {
@@ -341,6 +404,26 @@ impl fmt::Display for Reason {
             Reason::Maintenance => f.write_str("a maintenance window is open"),
             Reason::AwaitsInhibition => f.write_str("an inhibition rule waits for what would mute it"),
             Reason::SuppressionEnded => f.write_str("not all that fires is muted any more"),
+            Reason::ByHand => f.write_str("an operator says so"),
+            Reason::Started => f.write_str("somebody works on it"),
+            Reason::OnHold => f.write_str("work waits"),
+            Reason::Resumed => f.write_str("work goes on"),
+            Reason::Assigned => f.write_str("it was given to a team or supplier"),
+            Reason::Accepted => f.write_str("the assignee has taken it on"),
+            Reason::NoteWritten => f.write_str("somebody has written something down"),
+            Reason::StatusUpdate => f.write_str("an audience was told how it stands"),
+            Reason::UpdateDue => f.write_str("the next status update is due"),
+            Reason::LinkAdded => f.write_str("it was linked to something"),
+            Reason::LinkRemoved => f.write_str("a link was taken off"),
+            Reason::EscalationStep => f.write_str("a step of its escalation policy was due"),
+            Reason::MajorDeclared => f.write_str("it is a major incident"),
+            Reason::MajorEnded => f.write_str("it is a major incident no more"),
+            Reason::TargetWarning => f.write_str("a share of an agreed time has passed"),
+            Reason::TargetBreached => f.write_str("an agreed time has passed"),
+            Reason::PriorityRaised => f.write_str("more is broken than before"),
+            Reason::PrioritySet => f.write_str("an operator has set the priority"),
+            Reason::SeenBefore => f.write_str("the same has happened before"),
+            Reason::ProblemFound => f.write_str("it keeps happening: a problem candidate"),
             Reason::LimitReached => f.write_str("a limit is reached"),
             Reason::Invalid => f.write_str("the event is invalid"),
         }
@@ -379,6 +462,8 @@ impl Verdict {
 /// Something that must happen: it becomes a timeline entry, a row, and a delivery for each sink that is told.
 #[derive(Clone, Debug)]
 pub struct Decision {
+    /// By which row of the table of moves.
+    pub step: Move,
     /// What happened.
     pub action: Action,
     /// What sinks are told that has happened: `opened`, where they do not know the incident yet.
@@ -391,6 +476,8 @@ pub struct Decision {
     pub at: Timestamp,
     /// A sentence for the timeline, such as "linked 12 alerts".
     pub detail: String,
+    /// What whoever is told is told beside the incident, such as a status update.
+    pub message: Option<Arc<str>>,
     /// The incident as it is after the decision.
     pub incident: Arc<IncidentDoc>,
     /// When it is closed, and the engine forgets it: the alerts it leaves behind, at most 1,000.

@@ -10,10 +10,16 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::alert::Dirty;
+use super::deadlines::Deadlines;
+use super::desk::assignment::Assignment;
+use super::desk::talks::Talks;
+use super::desk::work::Work;
+use super::escalation::Progress;
 use super::flapping::Flapping;
 use super::incident::{IncidentLink, IncidentStatus};
 use super::memory::interner::{Interner, Symbol};
 use super::memory::slab::Slab;
+use super::priority::{Assessment, Binding};
 use super::relate::Relations;
 use super::relate::storm::StormState;
 use super::suppress::Hush;
@@ -127,6 +133,15 @@ pub(super) struct Incident {
     /// While alerts of it flap.
     pub(super) flapping: Option<Flapping>,
     pub(super) hush: Hush,
+    pub(super) work: Work,
+    pub(super) assignment: Assignment,
+    pub(super) talks: Talks,
+    pub(super) deadlines: Deadlines,
+    pub(super) escalation: Progress,
+    /// How impact and urgency came about.
+    pub(super) priority_of: Assessment,
+    /// The entry of the service catalogue that matched.
+    pub(super) service_of: Binding,
 }
 
 /// How a rule's condition came to hold.

@@ -1,4 +1,4 @@
-//! The incident as the outside sees it, and the table of its life.
+//! The incident as the outside sees it.
 //!
 //! [`IncidentDoc`] is the one JSON shape of an incident (contract, section 7), built by the engine when a decision is
 //! taken and shared from then on. The engine's own record of an incident lives in its window.
@@ -9,76 +9,10 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::delivery::Action;
+pub use super::moves::IncidentStatus;
 use crate::event::{Severity, Timestamp};
 use crate::identity::IncidentId;
 use crate::rules::{Level, Priority};
-
-/// Where an incident stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[repr(u8)]
-pub enum IncidentStatus {
-    /// Something fires, nobody has taken it.
-    Open,
-    /// Somebody has taken it.
-    Acknowledged,
-    /// All clear; may come back within `reopen_within`.
-    Resolved,
-    /// Final.
-    Closed,
-}
-
-impl IncidentStatus {
-    /// Every status, in the order of its byte.
-    pub const ALL: [IncidentStatus; 4] =
-        [IncidentStatus::Open, IncidentStatus::Acknowledged, IncidentStatus::Resolved, IncidentStatus::Closed];
-
-    /// The public name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            IncidentStatus::Open => "open",
-            IncidentStatus::Acknowledged => "acknowledged",
-            IncidentStatus::Resolved => "resolved",
-            IncidentStatus::Closed => "closed",
-        }
-    }
-
-    /// Reads the public name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == name)
-    }
-
-    /// Whether alerts of its key still link to it.
-    pub const fn is_live(self) -> bool {
-        matches!(self, IncidentStatus::Open | IncidentStatus::Acknowledged)
-    }
-
-    /// The table of moves: where an action leads from here, or `None` where it is not legal.
-    pub const fn after(self, action: Action) -> Option<IncidentStatus> {
-        use IncidentStatus::{Acknowledged, Closed, Open, Resolved};
-        match (self, action) {
-            (Open | Acknowledged, Action::Updated | Action::Linked | Action::Escalated) => Some(self),
-            (Open, Action::Acknowledged) => Some(Acknowledged),
-            (Open | Acknowledged, Action::Resolved) => Some(Resolved),
-            (Resolved, Action::Reopened) => Some(Open),
-            (Resolved, Action::Closed) => Some(Closed),
-            (Resolved, Action::Updated) => Some(Resolved),
-            _ => None,
-        }
-    }
-
-    /// The moves that only merging and splitting make, beside those of the table: a merged incident is closed from
-    /// wherever it is, and a split opens it again.
-    pub const fn after_merge(self, action: Action) -> Option<IncidentStatus> {
-        use IncidentStatus::{Acknowledged, Closed, Open, Resolved};
-        match (self, action) {
-            (Open | Acknowledged | Resolved, Action::Closed) => Some(Closed),
-            (Closed, Action::Reopened) => Some(Open),
-            _ => self.after(action),
-        }
-    }
-}
 
 /// How many alerts an incident has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -106,14 +40,77 @@ pub struct IncidentLink {
 }
 
 /// Agreed deadlines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Targets {
-    /// Answer by.
+    /// Answer by; none while the clock stands still.
     pub respond_by: Option<Timestamp>,
-    /// Restore by.
+    /// Restore by; none while the clock stands still.
     pub resolve_by: Option<Timestamp>,
     /// Whether one has passed unmet.
     pub breached: bool,
+    /// How it stands with the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub respond: Option<TargetState>,
+    /// How it stands with the restoration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolve: Option<TargetState>,
+    /// The calendar in whose working time they are measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<Arc<str>>,
+}
+
+/// How it stands with a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum TargetState {
+    /// Its clock runs.
+    Pending,
+    /// Its clock stands still: the incident is on hold, resolved, or muted where that pauses.
+    Paused,
+    /// In time.
+    Met,
+    /// It has passed unmet; stays so.
+    Breached,
+}
+
+/// Why work waits.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct HoldDoc {
+    /// In the words of whoever put it on hold.
+    pub reason: Arc<str>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// That it was declared a major incident.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct MajorDoc {
+    /// Since when.
+    pub since: Timestamp,
+    /// Who or what declared it.
+    pub by: Arc<str>,
+    /// Why.
+    pub reason: Arc<str>,
+    /// The runbook of the recovery plan.
+    pub runbook: Option<Arc<str>>,
+}
+
+/// Who has it.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct AssignmentDoc {
+    /// The team or supplier.
+    pub to: Arc<str>,
+    /// Who or what assigned it.
+    pub by: Arc<str>,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it was accepted.
+    pub accepted_at: Option<Timestamp>,
+    /// How often it went from one to another.
+    pub reassigned: u32,
+    /// Seconds with each, until `updated_at`.
+    pub spent: BTreeMap<Arc<str>, u64>,
 }
 
 /// Where the escalation stands.
@@ -174,6 +171,33 @@ pub struct IncidentDoc {
     pub targets: Targets,
     /// Where the escalation stands.
     pub escalation: Escalation,
+    /// Seconds in each status until `updated_at`; a status that it never had is not there.
+    pub time_in: BTreeMap<IncidentStatus, u64>,
+    /// How often it came back.
+    pub reopened: u32,
+    /// 16 hex digits over rule and key: incidents that have them in common are the same again.
+    pub signature: String,
+    /// While it is on hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldDoc>,
+    /// While it is a major incident.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub major: Option<MajorDoc>,
+    /// While somebody has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<AssignmentDoc>,
+    /// How it ended, in the words of whoever resolved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<Arc<str>>,
+    /// When stakeholders are to hear next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_update_due: Option<Timestamp>,
+    /// The services that are concerned, at most 100, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<Arc<str>>,
+    /// Which entry of the service catalogue has matched, and by what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_binding: Option<Arc<str>>,
     /// Why it opened, came back, was resolved: machine-readable, newest last, at most 16.
     pub reasons: Vec<String>,
     /// While alerts of it flap.
@@ -182,6 +206,50 @@ pub struct IncidentDoc {
     /// Where it is the incident of a storm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storm: Option<StormDoc>,
+}
+
+#[cfg(test)]
+impl IncidentDoc {
+    /// An open incident of which nothing else is known.
+    pub fn blank(id: IncidentId, opened_at: Timestamp) -> Self {
+        Self {
+            id,
+            status: IncidentStatus::Open,
+            version: 1,
+            title: format!("incident {}", id.0),
+            rule: "rule".into(),
+            key: BTreeMap::new(),
+            severity: Severity::Error,
+            impact: Level::High,
+            urgency: Level::High,
+            priority: Priority::P1,
+            priority_reason: String::new(),
+            service: None,
+            assignee: None,
+            opened_at,
+            acknowledged_at: None,
+            resolved_at: None,
+            updated_at: opened_at,
+            alerts: AlertCounts::default(),
+            events: 0,
+            links: Vec::new(),
+            targets: Targets::default(),
+            escalation: Escalation::default(),
+            time_in: BTreeMap::new(),
+            reopened: 0,
+            signature: String::new(),
+            hold: None,
+            major: None,
+            assignment: None,
+            resolution: None,
+            next_update_due: None,
+            services: Vec::new(),
+            service_binding: None,
+            reasons: Vec::new(),
+            flapping: None,
+            storm: None,
+        }
+    }
 }
 
 /// That alerts of an incident keep changing, which holds it open.
@@ -261,42 +329,4 @@ pub struct MutedDoc {
     pub reason: &'static str,
     /// The silence, the inhibition rule or the maintenance window.
     pub by: Arc<str>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_of_moves_is_this() {
-        use IncidentStatus::{Acknowledged, Open, Resolved};
-        let legal = |status: IncidentStatus| -> String {
-            let moves = Action::ALL.into_iter().filter_map(|action| Some((action, status.after(action)?)));
-            moves.map(|(action, to)| format!("{}:{} ", action.as_str(), to.as_str())).collect()
-        };
-        assert_eq!(legal(Open), "updated:open linked:open escalated:open acknowledged:acknowledged resolved:resolved ");
-        let kept = "updated:acknowledged linked:acknowledged escalated:acknowledged resolved:resolved ";
-        assert_eq!(legal(Acknowledged), kept);
-        assert_eq!(legal(Resolved), "updated:resolved reopened:open closed:closed ");
-        assert_eq!(legal(IncidentStatus::Closed), "");
-    }
-
-    #[test]
-    fn only_a_merge_closes_what_is_open_and_only_a_split_opens_what_is_closed() {
-        use IncidentStatus::{Acknowledged, Closed, Open, Resolved};
-        for status in [Open, Acknowledged, Resolved] {
-            assert_eq!(status.after_merge(Action::Closed), Some(Closed));
-        }
-        assert_eq!(Closed.after_merge(Action::Reopened), Some(Open));
-        for action in Action::ALL.into_iter().filter(|action| *action != Action::Reopened) {
-            assert_eq!(Closed.after_merge(action), None, "{action:?}");
-        }
-    }
-
-    #[test]
-    fn a_status_reads_back() {
-        for (byte, status) in IncidentStatus::ALL.into_iter().enumerate() {
-            assert_eq!((status as usize, IncidentStatus::parse(status.as_str())), (byte, Some(status)));
-        }
-    }
 }

@@ -117,6 +117,8 @@ pub struct Shard {
     pub(super) closed_ids: super::lifecycle::ClosedIds,
     /// Whose command is being carried out.
     pub(super) by: Option<Arc<str>>,
+    /// What goes along with the next decision, for whoever is told.
+    pub(super) message: Option<Arc<str>>,
     pub(super) decisions: Vec<Decision>,
     pub(super) dirty_alerts: Vec<u32>,
     pub(super) dirty_groups: Vec<u32>,
@@ -163,6 +165,7 @@ impl Shard {
             incidents: HashMap::new(),
             closed_ids: super::lifecycle::ClosedIds::default(),
             by: None,
+            message: None,
             decisions: Vec::new(),
             dirty_alerts: Vec::new(),
             dirty_groups: Vec::new(),

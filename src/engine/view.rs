@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use super::alert::AlertState;
 use super::group::{Group, Incident, Phase};
-use super::incident::{AlertCounts, AlertDoc, Escalation, FlappingDoc, IncidentCounts, IncidentDoc, Targets};
+use super::incident::{AlertCounts, AlertDoc, FlappingDoc, IncidentCounts, IncidentDoc};
 use super::memory::interner::Symbol;
+use super::priority::explained;
 use super::relate::storm::StormState;
 use super::shard::Shard;
 use crate::event::Timestamp;
 use crate::identity::{IncidentId, alertmanager_fingerprint};
-use crate::rules::Level;
 
 impl Shard {
     pub(super) fn doc(&self, state: &Group, incident: &Incident) -> IncidentDoc {
@@ -37,9 +37,9 @@ impl Shard {
             impact: incident.impact,
             urgency: incident.urgency,
             priority: incident.priority,
-            priority_reason: priority_reason(incident),
+            priority_reason: explained(incident),
             service: incident.service.clone(),
-            assignee: None,
+            assignee: incident.assignment.assignee(),
             opened_at: incident.opened_at,
             acknowledged_at: incident.acknowledged_at,
             resolved_at: incident.resolved_at,
@@ -47,8 +47,18 @@ impl Shard {
             alerts: alert_counts(state, incident),
             events: state.events - state.events_before,
             links: incident.links.clone(),
-            targets: Targets::default(),
-            escalation: Escalation::default(),
+            targets: incident.deadlines.doc(),
+            escalation: incident.escalation.doc(),
+            time_in: incident.work.time_in(incident.status, incident.updated_at),
+            reopened: incident.work.reopened,
+            signature: self.signature(state),
+            hold: incident.work.hold_doc(),
+            major: incident.escalation.major_doc(),
+            assignment: incident.assignment.doc(incident.updated_at),
+            resolution: incident.work.resolution.clone(),
+            next_update_due: incident.talks.next_due,
+            services: incident.priority_of.services(),
+            service_binding: incident.service_of.doc(),
             reasons: incident.reasons.clone(),
             flapping: flapping(state, incident),
             storm: state.storm.as_deref().map(StormState::doc),
@@ -128,18 +138,4 @@ fn alert_counts(state: &Group, incident: &Incident) -> AlertCounts {
 fn flapping(state: &Group, incident: &Incident) -> Option<FlappingDoc> {
     let flapping = incident.flapping?;
     Some(FlappingDoc { alerts: state.flapping, changes: flapping.changes, since: flapping.since })
-}
-
-fn priority_reason(incident: &Incident) -> String {
-    let name = |level: Level| ["high", "medium", "low"][level as usize];
-    let from = match incident.fixed_urgency {
-        Some(_) => "set by the rule".to_owned(),
-        None => format!("from severity {}", incident.severity.as_str()),
-    };
-    format!(
-        "{}: {} impact, {} urgency ({from})",
-        incident.priority.as_str(),
-        name(incident.impact),
-        name(incident.urgency)
-    )
 }

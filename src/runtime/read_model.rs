@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
@@ -38,7 +38,7 @@ pub struct ReadModel {
     closed_max: usize,
     /// How many by status × priority, and which of them have changed since they were published.
     gauges: [AtomicI64; CELLS],
-    changed: AtomicU32,
+    changed: AtomicU64,
     feed: Arc<Feed>,
 }
 
@@ -62,7 +62,7 @@ impl ReadModel {
             closed: Mutex::new(VecDeque::new()),
             closed_max: CLOSED_MAX,
             gauges: std::array::from_fn(|_| AtomicI64::new(0)),
-            changed: AtomicU32::new((1 << CELLS) - 1),
+            changed: AtomicU64::new((1 << CELLS) - 1),
         }
     }
 
@@ -122,9 +122,10 @@ impl ReadModel {
         if changed == 0 {
             return;
         }
-        for status in IncidentStatus::ALL.into_iter().filter(|status| *status != IncidentStatus::Closed) {
+        let unpublished = [IncidentStatus::New, IncidentStatus::Closed];
+        for status in IncidentStatus::ALL.into_iter().filter(|status| !unpublished.contains(status)) {
             for priority in Priority::ALL {
-                if changed & (1 << cell(status, priority)) != 0 {
+                if changed & (1_u64 << cell(status, priority)) != 0 {
                     metrics.set_incidents(status.as_str(), priority.as_str(), self.count(status, priority) as f64);
                 }
             }
@@ -209,42 +210,18 @@ impl Ord for Ranked {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;
-    use crate::engine::incident::{AlertCounts, Escalation, Targets};
-    use crate::event::Severity;
-    use crate::rules::Level;
+    use crate::engine::incident::AlertCounts;
 
     fn doc(id: u64, opened: i64, status: IncidentStatus, priority: Priority) -> Arc<IncidentDoc> {
         Arc::new(IncidentDoc {
-            id: IncidentId(id),
             status,
-            version: 1,
-            title: format!("incident {id}"),
             rule: if id.is_multiple_of(2) { "even".into() } else { "odd".into() },
-            key: BTreeMap::new(),
-            severity: Severity::Error,
-            impact: Level::High,
-            urgency: Level::High,
             priority,
-            priority_reason: String::new(),
             service: (!id.is_multiple_of(3)).then(|| "checkout".into()),
-            assignee: None,
-            opened_at: Timestamp::from_micros(opened),
-            acknowledged_at: None,
-            resolved_at: None,
-            updated_at: Timestamp::from_micros(opened),
-            alerts: AlertCounts::default(),
-            events: 0,
-            links: Vec::new(),
-            targets: Targets::default(),
-            escalation: Escalation::default(),
-            reasons: Vec::new(),
-            flapping: None,
-            storm: None,
+            ..IncidentDoc::blank(IncidentId(id), Timestamp::from_micros(opened))
         })
     }
 

@@ -219,7 +219,8 @@ impl ShardTask {
 
 /// A decision becomes an incident's row, a timeline entry, and a delivery for each sink that is told.
 fn record(commit: &mut Commit, decision: Decision) {
-    let Decision { action, told_as, reason, sequence, at, detail, incident, alerts, by, notify } = decision;
+    let Decision { action, told_as, reason, sequence, at, detail, message, incident, alerts, by, notify, .. } =
+        decision;
     commit.timeline.push(TimelineEntry {
         incident: incident.id,
         sequence,
@@ -238,6 +239,7 @@ fn record(commit: &mut Commit, decision: Decision) {
             action: told_as,
             reason: reason.code(),
             occurred_at: at,
+            message: message.as_deref(),
             incident: &*incident,
         };
         let body = document.render();

@@ -1,6 +1,8 @@
 //! Every scenario in `tests/scenarios` holds: as it is written, with each event in a batch of its own, and with a
 //! restart after every step, from the journal as well as from a snapshot.
 
+mod documents;
+mod parts;
 pub mod runner;
 
 use std::fmt::Write;

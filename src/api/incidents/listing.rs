@@ -6,7 +6,7 @@ use axum::extract::Query;
 use axum::http::{StatusCode, Uri};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::api::Problem;
 use crate::api::problem::echo;
@@ -45,6 +45,7 @@ pub(super) struct Listing {
 #[expect(dead_code, reason = "only its schema is used; the query is read so that each problem can be named")]
 pub(in crate::api) struct Choice {
     /// Only this status.
+    #[schemars(schema_with = "status_schema")]
     status: Option<IncidentStatus>,
     /// Only this priority.
     priority: Option<Priority>,
@@ -52,6 +53,10 @@ pub(in crate::api) struct Choice {
     service: Option<String>,
     /// Only incidents of this rule.
     rule: Option<String>,
+}
+
+fn status_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": listed() })
 }
 
 /// The query of a path as a listing is asked for.
@@ -71,7 +76,7 @@ pub(in crate::api) fn filters(uri: &Uri) -> Result<IncidentQuery, Problem> {
 }
 
 fn chosen(mut asked: HashMap<&str, String>) -> Result<IncidentQuery, Problem> {
-    let status = one_of("status", asked.remove("status"), &IncidentStatus::ALL.map(IncidentStatus::as_str))?;
+    let status = one_of("status", asked.remove("status"), &listed())?;
     let priority = one_of("priority", asked.remove("priority"), &PRIORITIES)?;
     let (service, rule) = (asked.remove("service"), asked.remove("rule"));
     Ok(IncidentQuery { status, priority, service, rule, ..IncidentQuery::default() })
@@ -93,6 +98,12 @@ fn asked(uri: &Uri, known: &[&'static str]) -> Result<HashMap<&'static str, Stri
     }
     asked.retain(|_, value| !value.is_empty());
     Ok(asked)
+}
+
+/// Every status but `new`, which is not listed.
+fn listed() -> Vec<&'static str> {
+    let listed = IncidentStatus::ALL.into_iter().filter(|status| *status != IncidentStatus::New);
+    listed.map(IncidentStatus::as_str).collect()
 }
 
 fn limit(text: &str) -> Result<usize, Problem> {

@@ -55,7 +55,7 @@ struct ListArgs {
     #[command(flatten)]
     server: ServerArgs,
     /// Only this status.
-    #[arg(long, value_parser = ["open", "acknowledged", "resolved", "closed"])]
+    #[arg(long, value_parser = ["open", "acknowledged", "in_progress", "on_hold", "resolved", "closed"])]
     status: Option<String>,
     /// Only this priority.
     #[arg(long, value_parser = ["P1", "P2", "P3", "P4", "P5"])]

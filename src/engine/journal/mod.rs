@@ -30,10 +30,11 @@ use records::{
     read_alert_counters, read_group, read_group_counters, write_alert, write_alert_counters, write_closed, write_group,
     write_group_counters, write_ids, write_window,
 };
+pub(super) use records::{read_maybe_text, write_maybe_text};
 pub use reload::{ReloadReport, RuleReport};
 
 /// Version of the format; entries of another one are refused.
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 /// What the counters of an alert or a group take, about; most changes are nothing more.
 const COUNTERS_BYTES: usize = 48;
 /// Objects in one slice of a snapshot: about 0.3 MB, 1 ms.

@@ -7,10 +7,16 @@ use smallvec::SmallVec;
 
 use super::codec::{Fault, Reader, Writer};
 use crate::engine::alert::{Alert, AlertState, Dirty, Membership, OWN, Register, Texts};
+use crate::engine::deadlines::Deadlines;
+use crate::engine::desk::assignment::Assignment;
+use crate::engine::desk::talks::Talks;
+use crate::engine::desk::work::Work;
+use crate::engine::escalation::Progress;
 use crate::engine::flapping::{Flapping, Turns, read_flapping, write_flapping};
 use crate::engine::group::{Gathered, Group, Incident, Opening, Phase, Policy, RETIRED, Turn};
 use crate::engine::incident::{IncidentLink, IncidentStatus};
 use crate::engine::memory::interner::{Interner, Symbol};
+use crate::engine::priority::{Assessment, Binding};
 use crate::engine::relate::Relations;
 use crate::engine::relate::storm::StormState;
 use crate::engine::suppress::{Hush, Mark};
@@ -102,14 +108,14 @@ pub(super) fn read_pairs(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
     (0..count).map(|_| Ok((names.intern(reader.text()?), names.intern(reader.text()?)))).collect()
 }
 
-pub(super) fn write_maybe_text(writer: &mut Writer, text: Option<&str>) {
+pub(in crate::engine) fn write_maybe_text(writer: &mut Writer, text: Option<&str>) {
     writer.byte(u8::from(text.is_some()));
     if let Some(text) = text {
         writer.text(text);
     }
 }
 
-pub(super) fn read_maybe_text<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>, Fault> {
+pub(in crate::engine) fn read_maybe_text<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>, Fault> {
     if reader.flag()? { Ok(Some(reader.text()?)) } else { Ok(None) }
 }
 
@@ -382,6 +388,13 @@ pub(super) fn write_incident(writer: &mut Writer, incident: &Incident) {
     incident.relations.write(writer);
     Flapping::write(incident.flapping, writer);
     incident.hush.write(writer);
+    incident.work.write(writer);
+    incident.assignment.write(writer);
+    incident.talks.write(writer);
+    incident.deadlines.write(writer);
+    incident.escalation.write(writer);
+    incident.priority_of.write(writer);
+    incident.service_of.write(writer);
 }
 
 pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> {
@@ -410,6 +423,9 @@ pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> 
     let relations = Relations::read(reader)?;
     let flapping = Flapping::read(reader)?;
     let hush = Hush::read(reader)?;
+    let (work, assignment, talks) = (Work::read(reader)?, Assignment::read(reader)?, Talks::read(reader)?);
+    let (deadlines, escalation) = (Deadlines::read(reader)?, Progress::read(reader)?);
+    let (priority_of, service_of) = (Assessment::read(reader)?, Binding::read(reader)?);
     Ok(Incident {
         id,
         status,
@@ -435,6 +451,13 @@ pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> 
         relations,
         flapping,
         hush,
+        work,
+        assignment,
+        talks,
+        deadlines,
+        escalation,
+        priority_of,
+        service_of,
     })
 }
 

@@ -1,23 +1,25 @@
 //! The life of an incident: open, link, update, resolve, reopen, close.
 //!
-//! Every step moves by the table in `IncidentStatus::after`, takes the next sequence number, and ends in a [`Decision`]
+//! Every step moves by the table of `moves.rs`, takes the next sequence number, and ends in a [`Decision`]
 //! with its reason, at once or gathered for `update_interval`.
 
 mod closed;
+mod following;
 mod opening;
 mod telling;
 
-use crate::delivery::Action;
 use crate::engine::alert::{AlertState, Dirty};
 use crate::engine::decision::{Outcome, Reason, Verdict};
 use crate::engine::group::{Incident, Opening, Phase, Policy, RETIRED};
 use crate::engine::incident::IncidentStatus;
 use crate::engine::memory::timers::Owner;
+use crate::engine::moves::Move;
 use crate::engine::shard::Shard;
 use crate::event::Timestamp;
 use crate::rules::{OnStale, Rule};
 
 pub(in crate::engine) use closed::ClosedIds;
+pub(in crate::engine) use telling::Audience;
 
 impl Shard {
     /// A linked member has cleared; with the last one, the time to all clear begins.
@@ -74,7 +76,7 @@ impl Shard {
             IncidentStatus::Resolved if over => self.close(now, group),
             status if status.is_live() && clear => self.resolve(now, group),
             _ if incident.gathered.due.is_some_and(|due| due <= now) => self.flush(now, group),
-            _ => {}
+            _ => self.following_due(now, group),
         }
     }
 
@@ -150,7 +152,8 @@ impl Shard {
         };
         let storm = state.storm.as_deref().and_then(|storm| storm.until);
         let decided = state.span.waits().and_then(super::window::Waits::due);
-        next.into_iter().chain(gathered).chain(storm).chain(decided).min()
+        let following = if incident.is_some() { self.next_following(group) } else { None };
+        next.into_iter().chain(gathered).chain(storm).chain(decided).chain(following).min()
     }
 
     /// Schedules the group's next deadline.
@@ -171,7 +174,7 @@ impl Shard {
         self.delist(group);
         let detail = "all alerts have cleared".to_owned();
         self.forget_flapping(group);
-        self.emit(now, group, Action::Resolved, Reason::AllClear, detail);
+        self.emit(now, group, Move::Resolve, Reason::AllClear, detail);
         self.child_resolved(now, group);
         if closes {
             self.close(now, group);
@@ -194,7 +197,7 @@ impl Shard {
         state.phase = Phase::Live;
         state.span.start_over();
         let linked = self.link_members(group);
-        self.raise(group, self.gravest(group));
+        self.raise(now, group, self.gravest(group));
         let firing = self.groups.slots[group].firing;
         let mut detail = format!("came back: {firing} {}", if firing == 1 { "alert fires" } else { "alerts fire" });
         if linked > 0 {
@@ -202,14 +205,14 @@ impl Shard {
         }
         detail.push_str(self.join_storm(now, group, storm));
         let traced = self.trace(group, first_event);
-        self.emit(now, group, Action::Reopened, Reason::Recurrence, detail);
+        self.emit(now, group, Move::Reopen, Reason::Recurrence, detail);
         self.judge_members(now, group);
         self.relate(now, group, traced);
         Verdict::of(Outcome::Opened, Reason::Recurrence, id)
     }
 
     fn close(&mut self, now: Timestamp, group: u32) {
-        self.emit(now, group, Action::Closed, Reason::ReopenWindowPassed, "final".to_owned());
+        self.emit(now, group, Move::Close, Reason::ReopenWindowPassed, "final".to_owned());
         self.unrelate(now, group);
         self.forget_parts(group);
         let state = &mut self.groups.slots[group];

@@ -4,12 +4,18 @@
 
 use std::sync::Arc;
 
-use crate::delivery::Action;
 use crate::engine::alert::Dirty;
 use crate::engine::correlate::Sighting;
+use crate::engine::deadlines::Deadlines;
 use crate::engine::decision::{Outcome, Reason, Verdict};
+use crate::engine::desk::assignment::Assignment;
+use crate::engine::desk::talks::Talks;
+use crate::engine::desk::work::Work;
+use crate::engine::escalation::Progress;
 use crate::engine::group::{Gathered, Incident, Opening, Phase};
 use crate::engine::incident::{IncidentLink, IncidentStatus};
+use crate::engine::moves::Move;
+use crate::engine::priority::{Assessment, Binding};
 use crate::engine::relate::Relations;
 use crate::engine::shard::Shard;
 use crate::engine::suppress::Hush;
@@ -43,7 +49,7 @@ impl Shard {
         let have = self.groups.slots[group].members.len();
         let mut detail = format!("{reason}; {have} {}", if have == 1 { "alert" } else { "alerts" });
         detail.push_str(self.join_storm(now, group, storm));
-        self.emit(now, group, Action::Opened, reason, detail);
+        self.emit(now, group, Move::Open, reason, detail);
         self.judge_members(now, group);
         self.relate(now, group, traced);
         Verdict::of(Outcome::Opened, reason, id)
@@ -84,7 +90,7 @@ impl Shard {
         let impact = said.unwrap_or(rule.impact);
         Incident {
             id,
-            status: IncidentStatus::Open,
+            status: IncidentStatus::New,
             version: 0,
             sequence: 0,
             title: self.title(rule, group, slot),
@@ -107,6 +113,13 @@ impl Shard {
             relations: Relations::default(),
             flapping: None,
             hush: Hush::default(),
+            work: Work::default(),
+            assignment: Assignment::default(),
+            talks: Talks::default(),
+            deadlines: Deadlines::default(),
+            escalation: Progress::default(),
+            priority_of: Assessment::default(),
+            service_of: Binding::default(),
         }
     }
 

@@ -8,14 +8,27 @@ use crate::delivery::Action;
 use crate::engine::alert::Dirty;
 use crate::engine::decision::{Decision, Reason};
 use crate::engine::group::{INCIDENT_ALERTS_KEPT, Incident, REASONS_MAX, Turn};
+use crate::engine::moves::Move;
 use crate::engine::shard::Shard;
 use crate::event::{Severity, Timestamp};
-use crate::rules::Level;
+
+/// Who is meant to be told.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::engine) enum Audience {
+    /// The rule's sinks; and those that an escalation has reached, where the incident is taken, ends or comes back.
+    Rule,
+    /// Nobody now: the timeline has it, sinks hear of it with what else is gathered.
+    Later,
+    /// These and nobody else, unless all that fires is muted.
+    Sinks(Arc<[Arc<str>]>),
+    /// These and nobody else, whatever is muted: the word of a person.
+    Spoken(Arc<[Arc<str>]>),
+}
 
 impl Shard {
     /// Takes the next sequence number and waits for what else belongs to the same delivery.
     pub(in crate::engine) fn gather(&mut self, now: Timestamp, group: u32, severity: Severity) {
-        self.raise(group, severity);
+        self.raise(now, group, severity);
         self.raise_storm(now, group);
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         incident.sequence += 1;
@@ -30,16 +43,14 @@ impl Shard {
         self.schedule_group(group);
     }
 
-    /// An incident is as grave as the gravest of its alerts has been since it opened.
-    pub(in crate::engine) fn raise(&mut self, group: u32, severity: Severity) {
+    /// An incident is as grave as the gravest of its alerts has been since it opened; its priority follows.
+    pub(in crate::engine) fn raise(&mut self, now: Timestamp, group: u32, severity: Severity) {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         if severity > incident.severity {
             incident.severity = severity;
-            incident.urgency = incident.fixed_urgency.unwrap_or_else(|| Level::of_severity(severity));
-            let priority = self.rules.priority(incident.impact, incident.urgency);
-            incident.priority = incident.priority.min(priority);
             self.mark_group(group, Dirty::Whole);
         }
+        self.assess_again(now, group);
     }
 
     /// Tells what was gathered, under the newest sequence number.
@@ -49,14 +60,14 @@ impl Shard {
             return;
         }
         let gathered = std::mem::take(&mut incident.gathered);
-        let action = if gathered.linked > 0 { Action::Linked } else { Action::Updated };
+        let step = if gathered.linked > 0 { Move::Link } else { Move::Update };
         match incident.relations.untold.take_news() {
             Some(symptoms) => {
                 let news = [symptoms, gathered.news()].into_iter().filter(|news| !news.is_empty());
                 let detail = news.collect::<Vec<_>>().join("; ");
-                self.push_decision(now, group, action, Reason::SymptomFound, detail);
+                self.push_decision(now, group, step, Reason::SymptomFound, detail);
             }
-            None => self.push_decision(now, group, action, Reason::Gathered, gathered.news()),
+            None => self.push_decision(now, group, step, Reason::Gathered, gathered.news()),
         }
     }
 
@@ -74,73 +85,74 @@ impl Shard {
         incident.version += 1;
         incident.updated_at = now;
         incident.give_reason(Action::Updated, reason);
-        self.push_decision(now, group, Action::Updated, reason, detail);
+        self.push_decision(now, group, Move::Update, reason, detail);
     }
 
     /// Moves the incident by the table, takes the next sequence number and tells at once; what was gathered goes along.
-    pub(in crate::engine) fn emit(
+    pub(in crate::engine) fn emit(&mut self, now: Timestamp, group: u32, step: Move, reason: Reason, detail: String) {
+        self.tell(now, group, (step, reason), &Audience::Rule, detail);
+    }
+
+    /// The same, to an audience of its own.
+    pub(in crate::engine) fn tell(
         &mut self,
         now: Timestamp,
         group: u32,
-        action: Action,
-        reason: Reason,
+        (step, reason): (Move, Reason),
+        audience: &Audience,
         mut detail: String,
     ) {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
-        let news = std::mem::take(&mut incident.gathered).news();
-        let symptoms = incident.relations.untold.take_news().unwrap_or_default();
-        for news in [symptoms, news].into_iter().filter(|news| !news.is_empty()) {
-            detail = format!("{detail}; {news}");
+        if *audience == Audience::Rule {
+            let news = std::mem::take(&mut incident.gathered).news();
+            let symptoms = incident.relations.untold.take_news().unwrap_or_default();
+            for news in [symptoms, news].into_iter().filter(|news| !news.is_empty()) {
+                detail = if detail.is_empty() { news } else { format!("{detail}; {news}") };
+            }
         }
         incident.sequence += 1;
         incident.version += 1;
         incident.updated_at = now;
-        if action != Action::Opened {
-            let next = match reason {
-                Reason::Merged | Reason::Split => incident.status.after_merge(action),
-                _ => incident.status.after(action),
-            };
-            incident.status = next.unwrap_or(incident.status);
-        }
+        let before = incident.status;
+        let after = before.after(step).unwrap_or(before);
+        incident.status = after;
+        let action = step.action(before);
         incident.give_reason(action, reason);
+        if before != after {
+            self.follow(now, group, before, after);
+        }
         self.mark_group(group, Dirty::Whole);
-        self.push_decision(now, group, action, reason, detail);
+        self.decide(now, group, (step, action, reason), audience, detail);
         self.schedule_group(group);
     }
 
-    pub(in crate::engine) fn push_decision(
-        &mut self,
-        now: Timestamp,
-        group: u32,
-        action: Action,
-        reason: Reason,
-        detail: String,
-    ) {
+    fn push_decision(&mut self, now: Timestamp, group: u32, step: Move, reason: Reason, detail: String) {
         // What has begun or ended is told with what is gathered.
         let told_later = matches!(reason, Reason::FlappingStarted | Reason::FlappingStopped | Reason::StormEnded);
-        self.decide(now, group, (action, reason), told_later, detail);
+        let audience = if told_later { Audience::Later } else { Audience::Rule };
+        let action = step.action(self.status_of(group));
+        self.decide(now, group, (step, action, reason), &audience, detail);
     }
 
-    /// The same; with `told_later` sinks hear of it with another decision only.
+    /// Records a decision under the present sequence number, and decides who is told, here and nowhere else.
     pub(in crate::engine) fn decide(
         &mut self,
         now: Timestamp,
         group: u32,
-        (action, reason): (Action, Reason),
-        told_later: bool,
+        (step, action, reason): (Move, Action, Reason),
+        audience: &Audience,
         mut detail: String,
     ) {
-        let Some(incident) = self.groups.slots[group].incident.as_deref() else { return };
-        // Who is told is decided here and nowhere else. A resolve always passes, where its incident was told of. Of a
-        // part of a storm, the storm is told.
-        let elsewhere = told_later || incident.relations.mutes(action);
-        let notify = if elsewhere { Arc::default() } else { incident.policy.notify.clone() };
-        let muted = !notify.is_empty() && self.keeps_back(group, action);
+        let notify = self.addressed(group, action, audience);
+        // A resolve always passes, where its incident was told of. What a person says is said.
+        let spoken = matches!(audience, Audience::Spoken(_));
+        let muted = !notify.is_empty() && !spoken && self.keeps_back(group, action);
         if muted {
             detail.push_str("; nobody is told: all that fires is muted");
         }
         let notify = if muted { Arc::default() } else { notify };
-        let told_as = if notify.is_empty() { action } else { self.told_as(group, action) };
+        let by_rule = *audience == Audience::Rule && !notify.is_empty();
+        let told_as = if by_rule { self.told_as(group, action) } else { action };
         let state = &self.groups.slots[group];
         let Some(incident) = state.incident.as_deref() else { return };
         let sequence = incident.sequence;
@@ -150,19 +162,39 @@ impl Shard {
             _ => Vec::new(),
         };
         self.mark_group(group, Dirty::Whole);
-        let by = self.by.clone();
+        let (by, message) = (self.by.clone(), self.message.take());
         self.decisions.push(Decision {
+            step,
             action,
             told_as,
             reason,
             sequence,
             at: now,
             detail,
+            message,
             incident,
             alerts,
             by,
             notify,
         });
+    }
+
+    /// The sinks of an audience. Of a part of a storm, the storm is told.
+    fn addressed(&self, group: u32, action: Action, audience: &Audience) -> Arc<[Arc<str>]> {
+        let Some(incident) = self.groups.slots[group].incident.as_deref() else { return Arc::default() };
+        match audience {
+            Audience::Later => Arc::default(),
+            Audience::Sinks(sinks) | Audience::Spoken(sinks) => sinks.clone(),
+            Audience::Rule if incident.relations.mutes(action) => Arc::default(),
+            Audience::Rule => {
+                let ends =
+                    matches!(action, Action::Acknowledged | Action::Resolved | Action::Reopened | Action::Closed);
+                let (rule, reached) = (&incident.policy.notify, &incident.escalation.reached);
+                let others = reached.iter().filter(|sink| ends && !rule.contains(sink)).cloned();
+                let others: Vec<_> = others.collect();
+                if others.is_empty() { rule.clone() } else { rule.iter().cloned().chain(others).collect() }
+            }
+        }
     }
 }
 

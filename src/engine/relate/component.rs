@@ -14,11 +14,11 @@ use smallvec::SmallVec;
 
 use super::merge::Cause;
 use super::union::{Culprit, Values};
-use crate::delivery::Action;
 use crate::engine::alert::{Membership, OWN};
 use crate::engine::decision::Reason;
 use crate::engine::group::{Group, Phase, Targets};
 use crate::engine::memory::interner::Symbol;
+use crate::engine::moves::Move;
 use crate::engine::shard::Shard;
 use crate::event::Timestamp;
 use crate::identity::{IncidentId, domain};
@@ -220,7 +220,7 @@ impl Shard {
     fn tell_limit(&mut self, now: Timestamp, group: u32, number: u32, detail: String) {
         if self.groups.slots[group].phase == Phase::Live && !self.unions.value(number).told {
             self.unions.set_told(number);
-            self.emit(now, group, Action::Updated, Reason::UnionLimit, detail);
+            self.emit(now, group, Move::Update, Reason::UnionLimit, detail);
         }
     }
 

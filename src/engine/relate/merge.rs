@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
-use crate::delivery::Action;
 use crate::engine::alert::{Dirty, OWN};
 use crate::engine::command::{Done, Refusal};
 use crate::engine::decision::Reason;
 use crate::engine::group::{Incident, Phase};
 use crate::engine::incident::IncidentLink;
+use crate::engine::moves::Move;
 use crate::engine::shard::Shard;
 use crate::engine::window::{Entry, Progress, Shape};
 use crate::event::Timestamp;
@@ -177,7 +177,7 @@ impl Shard {
         incident.links.push(link);
         incident.relations.merged_into = Some(target);
         let was = incident.clone();
-        self.emit(now, from, Action::Closed, Reason::Merged, format!("merged into {target}; {}", cause.words()));
+        self.emit(now, from, Move::Merge, Reason::Merged, format!("merged into {target}; {}", cause.words()));
         self.unrelate(now, from);
         let state = &mut self.groups.slots[from];
         state.phase = Phase::Merged;
@@ -221,12 +221,12 @@ impl Shard {
         if firing {
             incident.clear_since = None;
         }
-        let action = if incident.status.is_live() { Action::Linked } else { Action::Updated };
-        self.raise(into, ended.severity);
+        let step = if incident.status.is_live() { Move::Link } else { Move::Update };
+        self.raise(now, into, ended.severity);
         let count = moved.alerts.len();
         let alerts = if count == 1 { "alert" } else { "alerts" };
         let detail = format!("{} is merged into it; {count} {alerts}, {}", ended.id, cause.words());
-        self.emit(now, into, action, Reason::Merged, detail);
+        self.emit(now, into, step, Reason::Merged, detail);
     }
 
     /// Links what a live incident has gained by members of a group that had none.
@@ -341,14 +341,14 @@ impl Shard {
             drop_link(incident, MERGED_FROM, part_id);
             incident.clear_since = incident.clear_since.or(idle.then_some(now));
         }
-        self.raise(part, severity);
+        self.raise(now, part, severity);
         let count = moved.alerts.len();
         let alerts = if count == 1 { "alert" } else { "alerts" };
         let named = |id: Option<IncidentId>| id.map(|id| id.to_string()).unwrap_or_default();
         let detail = format!("split from {}; {count} {alerts}", named(whole_id));
-        self.emit(now, part, Action::Reopened, Reason::Split, detail);
+        self.emit(now, part, Move::Split, Reason::Split, detail);
         let detail = format!("{} is split from it; {count} {alerts}", named(part_id));
-        self.emit(now, whole, Action::Updated, Reason::Split, detail);
+        self.emit(now, whole, Move::Update, Reason::Split, detail);
         let first_event = self.groups.slots[part].incident.as_deref().map(|part| part.relations.first_event);
         let traced = self.trace(part, first_event.unwrap_or(now));
         self.relate(now, part, traced);
@@ -426,7 +426,7 @@ impl Shard {
         moved
     }
 
-    fn check_version(&self, group: u32, version: Option<u64>) -> Result<(), Refusal> {
+    pub(in crate::engine) fn check_version(&self, group: u32, version: Option<u64>) -> Result<(), Refusal> {
         let current = self.groups.slots[group].incident.as_deref().map_or(0, |incident| incident.version);
         if version.is_none_or(|version| version == current) { Ok(()) } else { Err(Refusal::Version { current }) }
     }
@@ -437,7 +437,7 @@ impl Shard {
         match incident.relations.merged_into {
             _ if incident.status.is_live() => Ok(()),
             Some(whole) => Err(Refusal::Illegal(format!("{id} is merged into {whole}"))),
-            None => Err(Refusal::Illegal(format!("{id} is {}, not open or acknowledged", incident.status.as_str()))),
+            None => Err(Refusal::Illegal(format!("{id} is {}, not open any more", incident.status.as_str()))),
         }
     }
 
@@ -459,7 +459,7 @@ impl Shard {
     }
 
     /// The incident as it is, or was when it was closed.
-    fn as_it_is(&self, id: IncidentId) -> Result<Done, Refusal> {
+    pub(in crate::engine) fn as_it_is(&self, id: IncidentId) -> Result<Done, Refusal> {
         let Ok(group) = self.group_of(id) else { return self.as_decided(id) };
         let state = &self.groups.slots[group];
         let incident = state.incident.as_deref().ok_or(Refusal::Unknown)?;

@@ -26,6 +26,8 @@ use super::decision::{Reason, Verdict};
 use super::group::{Incident, Phase, REASONS_MAX};
 use super::incident::IncidentLink;
 use super::journal::{Fault, Reader, Writer};
+use super::lifecycle::Audience;
+use super::moves::Move;
 use super::shard::Shard;
 use crate::delivery::Action;
 use crate::event::{Batch, Event, Timestamp, duration};
@@ -248,7 +250,8 @@ impl Shard {
         if told == Told::Later && !loud {
             incident.gathered.related += 1;
         }
-        self.decide(now, group, (Action::Updated, reason), !loud, detail);
+        let audience = if loud { Audience::Rule } else { Audience::Later };
+        self.decide(now, group, (Move::Update, Action::Updated, reason), &audience, detail);
         if told == Told::Later && !loud {
             self.await_update(now, group);
         }

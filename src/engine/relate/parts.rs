@@ -116,7 +116,7 @@ impl Shard {
         self.groups.slots[group].incident.as_deref().map(|incident| incident.id)
     }
 
-    pub(super) fn group_of(&self, id: IncidentId) -> Result<u32, Refusal> {
+    pub(in crate::engine) fn group_of(&self, id: IncidentId) -> Result<u32, Refusal> {
         self.incidents.get(&id).copied().ok_or(Refusal::Unknown)
     }
 

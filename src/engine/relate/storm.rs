@@ -9,7 +9,6 @@
 use std::sync::Arc;
 
 pub(in crate::engine) use super::openings::Storms;
-use crate::delivery::Action;
 use crate::engine::alert::Dirty;
 use crate::engine::command::{Done, Refusal};
 use crate::engine::decision::Reason;
@@ -17,6 +16,7 @@ use crate::engine::group::{Group, Phase, Turn};
 use crate::engine::incident::{IncidentLink, StormDoc};
 use crate::engine::journal::{Fault, Reader, Writer};
 use crate::engine::memory::interner::Symbol;
+use crate::engine::moves::Move;
 use crate::engine::shard::Shard;
 use crate::event::{Severity, Timestamp, duration};
 use crate::identity::{IncidentId, domain};
@@ -192,11 +192,11 @@ impl Shard {
             let StormConfig { opens, per } = settings.unwrap_or_default();
             let detail =
                 format!("beyond {opens} incidents within {}: further ones are children", duration::format(per));
-            self.emit(now, storm, Action::Opened, Reason::StormBegan, detail);
+            self.emit(now, storm, Move::Open, Reason::StormBegan, detail);
         } else if state.phase == Phase::Resolved {
             incident.resolved_at = None;
             state.phase = Phase::Live;
-            self.emit(now, storm, Action::Reopened, Reason::Recurrence, "came back".to_owned());
+            self.emit(now, storm, Move::Reopen, Reason::Recurrence, "came back".to_owned());
         } else {
             self.gather(now, storm, severity);
             self.tell_critical(now, storm, rises);
@@ -300,9 +300,9 @@ impl Shard {
         ) else {
             return Err(Refusal::Unknown);
         };
-        let (whole, part) = ((whole.id, whole.severity), (part.id, part.relations.told));
+        let (whole, part) = ((whole.id, whole.severity), part.id);
         if self.groups.slots[child].incident.as_deref().and_then(|child| child.relations.parent) != Some(whole.0) {
-            return Err(Refusal::Illegal(format!("{} is no part of {}", part.0, whole.0)));
+            return Err(Refusal::Illegal(format!("{} is no part of {}", part, whole.0)));
         }
         let held = self.let_go_of(child);
         if let Some(incident) = self.groups.slots[child].incident.as_deref_mut() {
@@ -311,15 +311,14 @@ impl Shard {
             incident.links.retain(|link| link.kind != "parent");
         }
         self.mark_group(child, Dirty::Whole);
-        self.forget_child(storm, part.0.to_string());
+        self.forget_child(storm, part.to_string());
         if held.is_some() {
             self.let_go(now, storm);
         } else if self.groups.slots[storm].phase == Phase::Live {
             self.gather(now, storm, whole.1);
         }
         if self.groups.slots[child].phase == Phase::Live {
-            let action = if part.1 { Action::Reopened } else { Action::Opened };
-            self.emit(now, child, action, Reason::Released, format!("taken out of {} by {by}", whole.0));
+            self.emit(now, child, Move::Update, Reason::Released, format!("taken out of {} by {by}", whole.0));
         }
         let state = &self.groups.slots[child];
         let doc = state.incident.as_deref().map(|incident| Arc::new(self.doc(state, incident)));

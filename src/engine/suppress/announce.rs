@@ -8,6 +8,7 @@ use crate::engine::alert::{AlertState, Dirty};
 use crate::engine::decision::Reason;
 use crate::engine::group::Phase;
 use crate::engine::journal::{Fault, Reader, Writer};
+use crate::engine::moves::Move;
 use crate::engine::shard::Shard;
 use crate::event::Timestamp;
 
@@ -129,6 +130,9 @@ impl Shard {
     /// Alerts of these groups began or ceased to be muted: opens what was held back, tells what was kept back.
     pub(super) fn review_groups(&mut self, now: Timestamp, groups: Vec<u32>) {
         for group in groups {
+            if self.groups.slots.get(group).is_some_and(|state| state.incident.is_some()) {
+                self.muting_turned(now, group);
+            }
             let Some(state) = self.groups.slots.get(group) else { continue };
             let (phase, firing) = (state.phase, state.firing);
             let kept_back = state.incident.as_deref().map_or(0, |incident| incident.hush.kept_back);
@@ -139,7 +143,7 @@ impl Shard {
             if phase == Phase::Live {
                 let changes = if kept_back == 1 { "change was" } else { "changes were" };
                 let detail = format!("no longer muted; {kept_back} {changes} kept back");
-                self.emit(now, group, Action::Updated, Reason::SuppressionEnded, detail);
+                self.emit(now, group, Move::Update, Reason::SuppressionEnded, detail);
             } else {
                 self.groups.slots[group].phase = Phase::Waiting(now);
                 self.wait_over(now, group);

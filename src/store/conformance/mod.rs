@@ -11,10 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Commit, Store};
-use crate::engine::incident::{AlertCounts, Escalation, IncidentDoc, IncidentStatus, Targets};
+use crate::engine::incident::{AlertCounts, IncidentDoc};
 use crate::event::{Severity, Timestamp};
 use crate::identity::IncidentId;
-use crate::rules::{Level, Priority};
 
 /// Opens the store; once more on the same data stands for a restart.
 type Open<'a> = dyn FnMut() -> Box<dyn Store> + 'a;
@@ -63,30 +62,15 @@ fn at(seconds: u64) -> Timestamp {
 
 pub(super) fn doc(id: u64, rule: &str, opened_at: Timestamp) -> IncidentDoc {
     IncidentDoc {
-        id: IncidentId(id),
-        status: IncidentStatus::Open,
-        version: 1,
         title: format!("{rule} \"{id}\""),
         rule: rule.into(),
         key: BTreeMap::from([(Arc::from("service"), Arc::from("checkout"))]),
         severity: Severity::Critical,
-        impact: Level::High,
-        urgency: Level::High,
-        priority: Priority::P1,
         priority_reason: "high × high".to_owned(),
         service: Some("checkout".into()),
-        assignee: None,
-        opened_at,
-        acknowledged_at: None,
-        resolved_at: None,
-        updated_at: opened_at,
         alerts: AlertCounts { firing: 1, resolved: 0, total: 1 },
         events: 1,
-        links: Vec::new(),
-        targets: Targets::default(),
-        escalation: Escalation::default(),
         reasons: vec!["condition_met".to_owned()],
-        flapping: None,
-        storm: None,
+        ..IncidentDoc::blank(IncidentId(id), opened_at)
     }
 }

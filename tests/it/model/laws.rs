@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use incidentd::delivery::Action;
-use incidentd::engine::decision::{Decision, Reason, Verdict};
+use incidentd::engine::decision::{Decision, Verdict};
 use incidentd::engine::incident::{IncidentDoc, IncidentStatus};
 use incidentd::engine::suppress::view::AlertViewState;
 use incidentd::engine::{EngineConfig, Shard};
@@ -181,13 +181,8 @@ proptest! {
                 match known.get(&doc.id) {
                     None => prop_assert_eq!(decision.action, Action::Opened),
                     Some((status, sequence)) => {
-                        let next = match decision.reason {
-                            Reason::Merged | Reason::Split => status.after_merge(decision.action),
-                            // Of what is taken out of a storm that was not told, it is said that it opens.
-                            Reason::Released => Some(*status),
-                            _ => status.after(decision.action),
-                        };
-                        prop_assert_eq!(next, Some(doc.status), "{:?}", decision);
+                        prop_assert_eq!(status.after(decision.step), Some(doc.status), "{:?}", decision);
+                        prop_assert_eq!(decision.step.action(*status), decision.action, "{:?}", decision);
                         prop_assert!(decision.sequence > *sequence, "{:?}", decision);
                     }
                 }

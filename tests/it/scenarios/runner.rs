@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use incidentd::engine::command::{Command, Done};
 use incidentd::engine::decision::{Decision, Reason, Verdict};
+use incidentd::engine::desk::Order;
 use incidentd::engine::suppress::silence::{SilenceDoc, SilenceDraft, SilenceId};
 use incidentd::engine::{EngineConfig, Shard, SourceLateness};
 use incidentd::event::{Batch, Limits, Reject, Timestamp, duration};
@@ -27,6 +28,9 @@ use incidentd::rules::{
     ServiceConfig, SetConfig, TopologyConfig, compile,
 };
 use serde::Deserialize;
+
+use super::documents;
+use super::parts::Parts;
 
 const START: Timestamp = Timestamp::from_parts(1_800_000_000, 0);
 /// The source of events that name none.
@@ -54,6 +58,8 @@ pub struct Scenario {
     heartbeats: Vec<HeartbeatConfig>,
     #[serde(default)]
     sets: Vec<SetConfig>,
+    #[serde(default)]
+    with: Parts,
     #[serde(default)]
     config: Settings,
     steps: Vec<Step>,
@@ -100,6 +106,9 @@ struct Step {
     told: Option<Vec<String>>,
     /// Of incidents that are not closed, after the step. Not looked at where there is none.
     links: Option<Vec<String>>,
+    /// What the documents of incidents say after the step, by number; see `documents.rs`.
+    #[serde(default)]
+    docs: BTreeMap<usize, BTreeMap<String, serde_json::Value>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -120,6 +129,8 @@ struct Reload {
     heartbeats: Vec<HeartbeatConfig>,
     #[serde(default)]
     sets: Vec<SetConfig>,
+    /// Default: as before.
+    with: Option<Parts>,
 }
 
 /// An operator's order. Incidents go by their numbers, silences by a name of the scenario's own.
@@ -132,6 +143,8 @@ enum Ordered {
     Merge(usize, usize),
     /// Takes the second out of the first.
     Split(usize, usize),
+    /// Does something with one incident.
+    Operate(usize, Order),
 }
 
 #[derive(Debug, Deserialize)]
@@ -183,6 +196,7 @@ struct Happened {
     told: Vec<String>,
     links: Vec<String>,
     silences: BTreeMap<String, String>,
+    docs: BTreeMap<usize, serde_json::Value>,
 }
 
 /// Reads the scenarios of a file: one in each YAML document.
@@ -206,6 +220,9 @@ impl Scenario {
             let as_told = step.told.as_ref().is_none_or(|expected| *expected == happened.told);
             let report = step.report.as_ref().is_none_or(|expected| *expected == happened.report);
             let silences = step.silences.iter().all(|(name, expected)| happened.silences.get(name) == Some(expected));
+            if let Some(wrong) = documents::mismatch(&step.docs, &happened.docs) {
+                return Err(format!("step {}: {wrong}", number + 1));
+            }
             let links_as = step.links.as_ref().is_none_or(|expected| *expected == happened.links);
             if !verdicts
                 || !answers
@@ -215,7 +232,7 @@ impl Scenario {
                 || !silences
                 || step.decisions != happened.decisions
             {
-                let Happened { report, answers, verdicts, decisions, told, links, silences } = happened;
+                let Happened { report, answers, verdicts, decisions, told, links, silences, .. } = happened;
                 let at = step.at.map(|at| duration::format(at.0)).unwrap_or_default();
                 return Err(format!(
                     "step {} (at {at}) expected\n{}{}{}{}{}{}    {:?}\nbut there came\n{}{}{}{}{}{}    {:?}\n",
@@ -261,6 +278,7 @@ fn list(name: &str, lines: &[String]) -> String {
 /// A scenario under way.
 struct Run {
     mode: Mode,
+    with: Parts,
     now: Timestamp,
     config: EngineConfig,
     rules: Arc<RuleSet>,
@@ -294,10 +312,11 @@ impl Run {
             maintenance: &scenario.maintenance,
             heartbeats: &scenario.heartbeats,
             sets: &scenario.sets,
-            ..Definition::of(&scenario.rules, &[SINK.to_owned()])
+            ..scenario.with.define(&scenario.rules, &scenario.with.sinks(SINK))
         })?;
         Ok(Self {
             mode,
+            with: scenario.with.clone(),
             now: START,
             shard: Shard::new(config.clone(), rules.clone()),
             config,
@@ -316,6 +335,7 @@ impl Run {
         }
         let mut report = Vec::new();
         if let Some(reload) = &step.reload {
+            self.with = reload.with.clone().unwrap_or_else(|| self.with.clone());
             self.rules = compiled(&Definition {
                 services: &reload.services,
                 topology: &reload.topology,
@@ -324,7 +344,7 @@ impl Run {
                 maintenance: &reload.maintenance,
                 heartbeats: &reload.heartbeats,
                 sets: &reload.sets,
-                ..Definition::of(&reload.rules, &[SINK.to_owned()])
+                ..self.with.define(&reload.rules, &self.with.sinks(SINK))
             })?;
             let done = self.shard.reload(self.rules.clone(), self.config.clone());
             report = done.rules.iter().map(|line| format!("{}: {line}", line.rule)).collect();
@@ -342,10 +362,11 @@ impl Run {
         let decisions: Vec<String> = changes.decisions.iter().map(|decision| self.decision(decision)).collect();
         let verdicts = verdicts.into_iter().map(|verdict| self.verdict(verdict)).collect();
         let told = changes.decisions.iter().filter(|decision| !decision.notify.is_empty());
-        let told = told.map(|told| format!("{} #{}", told.told_as.as_str(), self.number(told.incident.id))).collect();
+        let told = told.map(|told| self.told(told)).collect();
         let links = self.links();
         let silences = self.silences.iter().filter_map(|(name, id)| Some((name.clone(), self.silence(*id)?))).collect();
-        self.outcome.steps.push(Happened { report, answers, verdicts, decisions, told, links, silences });
+        let docs = self.documents();
+        self.outcome.steps.push(Happened { report, answers, verdicts, decisions, told, links, silences, docs });
         match self.mode {
             Mode::JournalEveryStep => self.restart(false),
             Mode::SnapshotEveryStep => self.restart(true),
@@ -370,6 +391,9 @@ impl Run {
             Ordered::Merge(incident, into) => {
                 Command::Merge { incident: id(incident)?, into: id(into)?, version: None }
             }
+            Ordered::Operate(incident, order) => {
+                Command::Operate { incident: id(incident)?, version: None, order: self.meant(order) }
+            }
             Ordered::Split(incident, part) => {
                 Command::Split { incident: id(incident)?, part: id(part)?, version: None }
             }
@@ -380,6 +404,39 @@ impl Run {
             self.silences.insert(silenced.name.clone(), id);
         }
         Ok(done.map_or_else(|refusal| self.numbered(&refusal.to_string()), |_| "done".to_owned()))
+    }
+
+    /// An order that names incidents by their ids.
+    fn meant(&self, order: &Order) -> Order {
+        let named = |target: &str| {
+            let number = target.strip_prefix('#').and_then(|number| number.parse::<usize>().ok());
+            let id = number.and_then(|number| self.outcome.incidents.get(number.wrapping_sub(1)));
+            id.map_or_else(|| target.to_owned(), ToString::to_string)
+        };
+        let mut order = order.clone();
+        if let Order::Link { target, .. } | Order::Unlink { target, .. } = &mut order {
+            *target = named(target);
+        }
+        order
+    }
+
+    /// Who is told what; the sinks where they are not the usual one.
+    fn told(&mut self, told: &Decision) -> String {
+        let mut text = format!("{} #{}", told.told_as.as_str(), self.number(told.incident.id));
+        if !matches!(&*told.notify, [sink] if **sink == *SINK) {
+            let sinks: Vec<&str> = told.notify.iter().map(|sink| &**sink).collect();
+            text.push_str(&format!(" to {}", sinks.join(", ")));
+        }
+        if let Some(message) = &told.message {
+            text.push_str(&format!(": {message}"));
+        }
+        text
+    }
+
+    /// What is shown of every incident that is not closed, by number.
+    fn documents(&mut self) -> BTreeMap<usize, serde_json::Value> {
+        let docs = self.shard.docs();
+        docs.iter().map(|doc| (self.number(doc.id), documents::shown(doc, START))).collect()
     }
 
     fn silence(&self, id: SilenceId) -> Option<String> {
@@ -486,8 +543,11 @@ impl Run {
             Reason::SymptomWithdrawn,
             Reason::ChangeSuspected,
         ];
-        let gathered =
-            if whole.contains(reason) { Some(&**detail) } else { detail.split_once("; ").map(|part| part.1) };
+        let gathered = if whole.contains(reason) || documents::spoken(reason) {
+            Some(&**detail)
+        } else {
+            detail.split_once("; ").map(|part| part.1)
+        };
         if let Some(gathered) = gathered.filter(|_| {
             !matches!(
                 reason,
