@@ -293,6 +293,25 @@ async fn a_limit_beyond_the_most_is_capped() {
 }
 
 #[tokio::test]
+async fn streams_beyond_the_room_are_refused_until_one_ends() {
+    let state = state(&[], vec![]);
+    let open = async || {
+        let request = Request::builder().uri("/api/v1/incidents/stream").body(Body::empty()).unwrap();
+        routes(state.clone()).oneshot(request).await.unwrap()
+    };
+    let mut held = Vec::new();
+    for _ in 0..256 {
+        held.push(open().await);
+    }
+    assert!(held.iter().all(|response| response.status() == StatusCode::OK));
+    let refused = open().await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    held.pop();
+    assert_eq!(open().await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn the_single_view_has_alerts_and_timeline() {
     let (status, one) =
         get_json(state(&[doc(1, IncidentStatus::Open)], vec![]), &format!("/api/v1/incidents/{}", name(1))).await;
