@@ -11,7 +11,7 @@ use crate::event::Timestamp;
 use crate::identity::IncidentId;
 
 /// What happened to an incident, as sinks are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It was opened.

@@ -27,7 +27,8 @@ impl EventKey {
 }
 
 /// The name of an incident: `INC-` and thirteen characters of Crockford's base 32.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, schemars::JsonSchema)]
+#[schemars(with = "String", extend("pattern" = "^INC-[0-9A-HJKMNP-TV-Z]{13}$"))]
 pub struct IncidentId(pub u64);
 
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";

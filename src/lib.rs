@@ -25,6 +25,9 @@ pub mod normalise;
 // The decisions.
 pub mod engine;
 
+// What the routes promise.
+pub mod openapi;
+
 // Edges in.
 pub mod ingest;
 

@@ -7,22 +7,24 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
-use serde::Deserialize;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::problem::echo;
+use super::problem::{INTERNAL, Name, UNKNOWN_INCIDENT, echo};
 use super::{ApiState, Problem};
 use crate::engine::Culprit;
 use crate::engine::command::{Command, Done, Refusal};
 use crate::engine::incident::{IncidentDoc, IncidentStatus};
 use crate::identity::IncidentId;
 use crate::ingest;
+use crate::openapi::{Api, Failure, Operation};
 use crate::runtime::CommandError;
 
 /// Characters of an operator's name; the rest is cut.
@@ -39,26 +41,77 @@ pub trait Operators: Send + Sync {
     fn culprits(&self) -> BoxFuture<'static, Vec<Culprit>>;
 }
 
-#[derive(Deserialize)]
+/// What a merge is asked for.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct MergeBody {
+    /// The incident that goes on with the alerts.
+    #[schemars(with = "IncidentId")]
     into: String,
+    /// The version of this incident that is known; 409 where it is another.
     version: Option<u64>,
+    /// Who orders it, for the timeline; default `api`. Cut after 64 characters.
     by: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// What a split is asked for.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SplitBody {
+    /// The incident that is taken out.
+    #[schemars(with = "IncidentId")]
     incident: String,
+    /// The version of this incident that is known; 409 where it is another.
     version: Option<u64>,
+    /// Who orders it, for the timeline; default `api`. Cut after 64 characters.
     by: Option<String>,
+}
+
+/// Values that join nothing further.
+#[derive(Serialize, JsonSchema)]
+struct Culprits {
+    /// At most 1,000.
+    culprits: Vec<Culprit>,
+}
+
+/// Ways in which an order to an incident can fail.
+const NOT_DONE: [Failure; 6] = [
+    Failure::new(400, &["invalid_body", "invalid_command"], "the body cannot be read, or asks for what makes no sense"),
+    UNKNOWN_INCIDENT,
+    Failure::new(
+        409,
+        &["version_conflict", "illegal_transition", "limit_reached"],
+        "another `version` (`current`), or a move that the incident's state does not allow (`legal` ones are named)",
+    ),
+    Failure::new(413, &["invalid_body"], "the body is longer than 2 MiB"),
+    INTERNAL,
+    Failure::new(503, &["E_STORE_DOWN", "E_STOPPING"], "no commits are taken at present; it may have been done or not"),
+];
+
+/// An order to the incident `{id}`, answered with the incident as it then is, once that is durable.
+pub(super) fn on_incident(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, "incidents", summary)
+        .path::<IncidentId>("id", "the incident")
+        .answer::<IncidentDoc>(200, "the incident as it then is, on disk")
+        .fails(&NOT_DONE)
+}
+
+/// The routes that merge and split.
+pub(super) fn api() -> Api<ApiState> {
+    let merge_is = on_incident("mergeIncident", "merges it into another one").body::<MergeBody>();
+    let split_is = on_incident("splitIncident", "takes out of it what was merged into it").body::<SplitBody>();
+    let culprits_is = Operation::new("listUnions", "rules", "values of union rules that join nothing further")
+        .answer::<Culprits>(200, "the values, by rule");
+    Api::new()
+        .post("/api/v1/incidents/{id}/merge", merge, merge_is)
+        .post("/api/v1/incidents/{id}/split", split, split_is)
+        .get("/api/v1/unions", culprits, culprits_is)
 }
 
 /// `POST /api/v1/incidents/{id}/merge`: ends it, and lets the other one go on with its alerts.
 pub(super) async fn merge(
     State(state): State<ApiState>,
-    Path(name): Path<String>,
+    Name(name): Name,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let MergeBody { into, version, by } = read(body)?;
@@ -70,7 +123,7 @@ pub(super) async fn merge(
 /// `POST /api/v1/incidents/{id}/split`: takes out of it what was merged into it or put under it.
 pub(super) async fn split(
     State(state): State<ApiState>,
-    Path(name): Path<String>,
+    Name(name): Name,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let SplitBody { incident: part, version, by } = read(body)?;
@@ -81,7 +134,7 @@ pub(super) async fn split(
 
 /// `GET /api/v1/unions`: values that join nothing further, or lead to a component that grows no more.
 pub(super) async fn culprits(State(state): State<ApiState>) -> Response {
-    Json(json!({ "culprits": state.operators.culprits().await })).into_response()
+    Json(Culprits { culprits: state.operators.culprits().await }).into_response()
 }
 
 fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {

@@ -3,8 +3,35 @@
 //! Stateless: everything comes in through [`ApiState`]. Handlers never wait for a shard's turn except for what only the
 //! shards know, alerts and silences; reads of the store run on threads that may block. Who may call what is the listener's
 //! matter.
+//!
+//! # Adding a route
+//!
+//! A route is registered together with what it promises, in the `api()` of its module; the router, the OpenAPI document
+//! and the list at `/` all come from that:
+//!
+//! ```text
+//! /// What a note is made of.                              the body; its doc comments are the document's
+//! #[derive(Deserialize, JsonSchema)]
+//! #[serde(deny_unknown_fields)]
+//! struct NoteBody { … }
+//!
+//! pub(super) fn api() -> Api<ApiState> {
+//!     let note_is = merges::on_incident("addNote", "adds a note to its timeline").body::<NoteBody>();
+//!     Api::new().post("/api/v1/incidents/{id}/notes", note, note_is)
+//! }
+//! ```
+//!
+//! 1. Read names of the path with [`problem::Name`], bodies into a type that derives `JsonSchema`; answer with `Json` of
+//!    such a type. Orders to an incident start from `merges::on_incident`, which has their path, answer and problems; all
+//!    else from [`Operation::new`](crate::openapi::Operation::new) (id, tag of `document`, summary).
+//! 2. Every other status that it can answer with is an `.answer::<T>(…)`, an `.empty(…)` or a `Failure` in `.fails(…)`;
+//!    shared ones stand in `problem`.
+//! 3. A new module's `api()` is merged in [`api`] below.
+//!
+//! `tests/it/openapi.rs` sends what the document says it may be sent, and more, and wants each answer to be promised.
 
 mod alertmanager;
+mod document;
 mod incidents;
 mod listener;
 mod merges;
@@ -14,21 +41,23 @@ mod reload;
 mod rules;
 mod silences;
 mod sinks;
+mod stream;
 
 pub use alertmanager::{Listings, Routing, RoutingOf};
+pub use document::document;
 pub use listener::{Listener, check_bind, with_fallbacks};
 pub use merges::Operators;
 pub use problem::{Problem, echo};
 pub use reload::Reloaded;
 pub use sinks::Sinks;
+pub use stream::Streams;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::middleware::map_response;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::{Extension, Router};
 use futures_util::future::BoxFuture;
 
 use crate::clock::Clock;
@@ -37,6 +66,7 @@ use crate::engine::unmatched::UnmatchedReport;
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
 use crate::metrics::Metrics;
+use crate::openapi::Api;
 use crate::runtime::ReadModel;
 use crate::store::Reads;
 
@@ -80,33 +110,37 @@ pub struct ApiState {
     pub routing: RoutingOf,
     /// Room for listings of alerts.
     pub listings: Listings,
+    /// Room for streams.
+    pub streams: Streams,
     /// Tells the time.
     pub clock: Clock,
     /// When the daemon started.
     pub started_at: Timestamp,
 }
 
+/// Text for people.
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Every route but those for events.
+fn api() -> Api<ApiState> {
+    document::api()
+        .merge(incidents::api())
+        .merge(stream::api())
+        .merge(merges::api())
+        .merge(rules::api())
+        .merge(silences::api())
+        .merge(sinks::api())
+        .merge(operate::api())
+        .merge(reload::api())
+        .merge(alertmanager::api())
+}
+
 /// The routes, ready to be merged into the listener's.
 pub fn routes(state: ApiState) -> Router {
-    Router::new()
-        .route("/", get(operate::index))
-        .route("/api/v1/incidents", get(incidents::list))
-        .route("/api/v1/incidents/{id}", get(incidents::show))
-        .route("/api/v1/incidents/{id}/merge", post(merges::merge))
-        .route("/api/v1/incidents/{id}/split", post(merges::split))
-        .route("/api/v1/unions", get(merges::culprits))
-        .route("/api/v1/rules/unmatched", get(rules::unmatched))
-        .route("/api/v1/silences", get(silences::list))
-        .route("/api/v1/silences/{id}", get(silences::show))
-        .route("/api/v1/sinks", get(sinks::list))
-        .route("/api/v1/sinks/{name}/parked", get(sinks::parked))
-        .route("/api/v1/sinks/{name}/retry", post(sinks::retry))
-        .route("/metrics", get(operate::metrics))
-        .route("/-/healthy", get(operate::healthy))
-        .route("/-/ready", get(operate::ready))
-        .route("/-/reload", post(reload::reload))
-        .merge(alertmanager::routes())
+    api()
+        .into_router()
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(Extension(document::Shown::new()))
         .layer(map_response(secured))
         .with_state(state)
 }

@@ -1,44 +1,32 @@
-//! Operating the daemon over HTTP: metrics, health, readiness, reload. Prometheus conventions.
+//! Operating the daemon over HTTP: metrics, health, readiness. Prometheus conventions.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::{ApiState, Problem};
+use super::problem::INTERNAL;
+use super::{ApiState, Problem, TEXT};
+use crate::openapi::{Api, Operation};
 
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-const INDEX: &str = concat!(
-    "incidentd ",
-    env!("CARGO_PKG_VERSION"),
-    "
-
-POST /api/v1/events                  events as JSON, an array of them, or NDJSON
-POST /api/v2/alerts                  alerts as Prometheus sends them to an Alertmanager
-gRPC incidentd.v1.EventService       on this port, with reflection
-GET  /api/v1/incidents               incidents, newest first
-GET  /api/v1/incidents/{id}          one incident with its alerts and timeline
-POST /api/v1/incidents/{id}/merge    merges it into another one
-POST /api/v1/incidents/{id}/split    takes out of it what was merged into it
-GET  /api/v1/unions                  values of union rules that join nothing further
-GET  /api/v1/rules/unmatched         which alerts no rule wants, by source and label
-GET  /api/v1/silences                silences, with what they have muted
-GET  /api/v1/silences/{id}           one of them
-GET  /api/v2/alerts                  what fires, as Alertmanager shows it; also /api/v2/alerts/groups
-     /api/v2/silences                silences as Alertmanager has them: GET, POST; /api/v2/silence/{id}: GET, DELETE
-GET  /api/v2/status                  for clients of Alertmanager; also /api/v2/receivers
-GET  /api/v1/sinks                   how every sink fares
-GET  /api/v1/sinks/{name}/parked     deliveries that were given up
-POST /api/v1/sinks/{name}/retry      tries them again
-GET  /metrics                        for Prometheus
-GET  /-/healthy, /-/ready            for whoever looks after the process
-POST /-/reload                       loads the configuration anew
-"
-);
-
-/// `GET /`: what there is, for somebody who looks here first.
-pub(super) async fn index() -> &'static str {
-    INDEX
+/// The routes for whoever looks after the process.
+pub(super) fn api() -> Api<ApiState> {
+    let metrics_is = Operation::new("getMetrics", "daemon", "for Prometheus")
+        .answer_as::<String>(PROMETHEUS_TEXT, 200, "all metrics, in the text format")
+        .fails(&[INTERNAL]);
+    let healthy_is = Operation::new("isHealthy", "daemon", "200 while the process answers").answer_as::<String>(
+        TEXT,
+        200,
+        "a sentence",
+    );
+    let ready_is = Operation::new("isReady", "daemon", "200 while events are taken")
+        .answer_as::<String>(TEXT, 200, "a sentence")
+        .answer_as::<String>(TEXT, 503, "events are not taken; why");
+    Api::new()
+        .get("/metrics", metrics, metrics_is)
+        .get("/-/healthy", healthy, healthy_is)
+        .get("/-/ready", ready, ready_is)
 }
 
 /// `GET /metrics`.

@@ -2,12 +2,45 @@
 //!
 //! `detail` says what is wrong and what would be right. Nothing of the request is echoed at length.
 
+use std::convert::Infallible;
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use crate::openapi::{self, Failure};
+
 /// Values of a request are echoed up to this many characters.
 const ECHO_CHARS_MAX: usize = 64;
+
+/// It failed on our side.
+pub(super) const INTERNAL: Failure = Failure::new(500, &["internal"], "it failed on our side; the log says why");
+/// No incident has this id.
+pub(super) const UNKNOWN_INCIDENT: Failure = Failure::new(404, &["unknown_incident"], "there is no such incident");
+/// Nothing else has this name.
+pub(super) const NOT_FOUND: Failure = Failure::new(404, &["not_found"], "there is no such thing");
+/// A query that cannot be used.
+pub(super) const BAD_QUERY: Failure = Failure::new(
+    400,
+    &["invalid_query", "invalid_parameter"],
+    "a parameter is unknown, given twice or has no such value",
+);
+/// The daemon stops.
+pub(super) const STOPPING: Failure = Failure::new(503, &["E_STOPPING"], "the daemon stops");
+
+/// A `{name}` of the path. One that is no UTF-8 names nothing, and is not found.
+pub(super) struct Name(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let read = Path::<String>::from_request_parts(parts, state).await;
+        Ok(Self(read.map_or_else(|_| char::REPLACEMENT_CHARACTER.to_string(), |Path(name)| name)))
+    }
+}
 
 /// An answer that says what went wrong.
 #[derive(Clone, Debug)]
@@ -58,15 +91,17 @@ pub async fn method_not_allowed() -> Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Self { status, code, detail, more } = self;
-        let mut body = Map::from_iter([
-            ("type".to_owned(), json!("about:blank")),
-            ("title".to_owned(), json!(status.canonical_reason().unwrap_or("Error"))),
-            ("status".to_owned(), json!(status.as_u16())),
-            ("code".to_owned(), json!(code)),
-            ("detail".to_owned(), json!(detail)),
-        ]);
-        body.extend(more);
-        let json = HeaderValue::from_static("application/problem+json");
-        (status, [(header::CONTENT_TYPE, json)], Value::Object(body).to_string()).into_response()
+        let body = openapi::Problem {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            code,
+            detail: &detail,
+            pointer: "",
+            event_index: None,
+            more: &more,
+        };
+        let json = HeaderValue::from_static(openapi::PROBLEM_JSON);
+        (status, [(header::CONTENT_TYPE, json)], json!(body).to_string()).into_response()
     }
 }

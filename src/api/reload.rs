@@ -5,14 +5,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{ApiState, Problem};
+use super::{ApiState, Problem, TEXT};
 use crate::engine::{ReloadReport, RuleReport};
+use crate::openapi::{Api, Failure, Operation};
 
 /// What a reload did.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Reloaded {
     /// Rules in force.
     pub rules: usize,
@@ -35,6 +37,22 @@ impl std::fmt::Display for Reloaded {
         }
         self.not_started.iter().try_for_each(|problem| write!(f, "; could not be started: {problem}"))
     }
+}
+
+const REFUSED: Failure = Failure::new(
+    400,
+    &["invalid_configuration"],
+    "the file is not valid, see `problems`; the one before stays in force",
+);
+
+/// The route.
+pub(super) fn api() -> Api<ApiState> {
+    let reload_is = Operation::new("reload", "daemon", "loads the configuration anew")
+        .describe("JSON is given to who names `application/json` in `Accept`, a sentence to everybody else.")
+        .answer_as::<String>(TEXT, 200, "what changed")
+        .answer::<Reloaded>(200, "what changed")
+        .fails(&[REFUSED]);
+    Api::new().post("/-/reload", reload, reload_is)
 }
 
 /// `POST /-/reload`.

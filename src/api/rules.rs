@@ -5,17 +5,33 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::problem::{BAD_QUERY, STOPPING};
 use super::{ApiState, Problem};
+use crate::engine::unmatched::UnmatchedReport;
+use crate::openapi::{Api, Operation};
 
 const LIMIT: usize = 50;
 const LIMIT_MAX: usize = 1_000;
 
-#[derive(Deserialize)]
+/// How many are asked for.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UnmatchedQuery {
+    /// At most so many; default 50.
+    #[schemars(range(min = 1, max = 1000))]
     limit: Option<usize>,
+}
+
+/// The route.
+pub(super) fn api() -> Api<ApiState> {
+    let unmatched_is = Operation::new("listUnmatched", "rules", "which alerts no rule wants, by source and label")
+        .query::<UnmatchedQuery>()
+        .answer::<UnmatchedReport>(200, "the most frequent first")
+        .fails(&[BAD_QUERY, STOPPING]);
+    Api::new().get("/api/v1/rules/unmatched", unmatched, unmatched_is)
 }
 
 /// `GET /api/v1/rules/unmatched`: sources and labels of alerts that no rule wants, the most frequent first.

@@ -15,6 +15,7 @@ use crate::engine::command::{Command, Done, Refusal};
 use crate::engine::incident::{AlertCounts, IncidentDoc, IncidentStatus};
 use crate::engine::unmatched::UnmatchedReport;
 use crate::event::{Severity, Timestamp};
+use crate::outbox::SinkStatus;
 use crate::runtime::CommandError;
 use crate::store::{IncidentQuery, PendingDelivery, ShardPosition, StoreError, TimelineEntry};
 
@@ -129,6 +130,7 @@ fn state(live: &[Arc<IncidentDoc>], stored: Vec<Arc<IncidentDoc>>) -> ApiState {
         router: router(),
         routing: Arc::new(|| Box::pin(async { Routing { receivers: vec!["ops".into()], ..Routing::default() } })),
         listings: Listings::default(),
+        streams: Streams::new(tokio_util::sync::CancellationToken::new()),
         clock: Clock::system(),
         started_at: Timestamp::from_micros(1_800_000_000_000_000),
     }
@@ -181,8 +183,16 @@ async fn a_merge_that_cannot_be_says_why() {
 struct OneSink;
 
 impl Sinks for OneSink {
-    fn status(&self) -> Vec<Value> {
-        vec![json!({ "sink": "ops", "parked": 3 })]
+    fn status(&self) -> Vec<SinkStatus> {
+        vec![SinkStatus {
+            sink: "ops".to_owned(),
+            kind: "file",
+            backlog: 3,
+            parked: 3,
+            breaker: "closed",
+            last_error: None,
+            next_try: None,
+        }]
     }
     fn retry(self: Arc<Self>, sink: String) -> BoxFuture<'static, Option<usize>> {
         Box::pin(async move { (sink == "ops").then_some(3) })
@@ -191,8 +201,11 @@ impl Sinks for OneSink {
 
 #[tokio::test]
 async fn parked_deliveries_are_shown_and_tried_again_by_sink() {
-    let (status, _, body) = call(state(&[], Vec::new()), Method::GET, "/api/v1/sinks").await;
-    assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"sinks":[{"parked":3,"sink":"ops"}]}"#));
+    let (status, sinks) = get_json(state(&[], Vec::new()), "/api/v1/sinks").await;
+    assert_eq!(
+        (status, &sinks["sinks"][0]["sink"], &sinks["sinks"][0]["parked"]),
+        (StatusCode::OK, &json!("ops"), &json!(3))
+    );
     let (status, _, body) = call(state(&[], Vec::new()), Method::POST, "/api/v1/sinks/ops/retry").await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"retried":3}"#));
     for (method, path) in [(Method::POST, "/api/v1/sinks/opps/retry"), (Method::GET, "/api/v1/sinks/opps/parked")] {
@@ -277,6 +290,25 @@ async fn a_bad_parameter_is_named_with_its_legal_values() {
 async fn a_limit_beyond_the_most_is_capped() {
     let (status, _) = get_json(state(&[], vec![]), "/api/v1/incidents?limit=99999999999").await;
     assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn streams_beyond_the_room_are_refused_until_one_ends() {
+    let state = state(&[], vec![]);
+    let open = async || {
+        let request = Request::builder().uri("/api/v1/incidents/stream").body(Body::empty()).unwrap();
+        routes(state.clone()).oneshot(request).await.unwrap()
+    };
+    let mut held = Vec::new();
+    for _ in 0..256 {
+        held.push(open().await);
+    }
+    assert!(held.iter().all(|response| response.status() == StatusCode::OK));
+    let refused = open().await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    held.pop();
+    assert_eq!(open().await.status(), StatusCode::OK);
 }
 
 #[tokio::test]

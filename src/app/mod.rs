@@ -26,7 +26,7 @@ use crate::engine::command::{Command, Done};
 use crate::ingest::kafka::{KafkaHandle, KafkaSource, KafkaSourceConfig};
 use crate::ingest::{Intake, grpc, http};
 use crate::metrics::Metrics;
-use crate::outbox::{Closed, Ledger, Outbox, Parts, random_jitter};
+use crate::outbox::{Closed, Ledger, Outbox, Parts, SinkStatus, random_jitter};
 use crate::rules::RuleConfig;
 use crate::runtime::{CommandError, LedgerHandle, PositionBook, Runtime, RuntimeConfig};
 use crate::sinks::{self, Sink, SinkConfig};
@@ -34,6 +34,11 @@ use crate::store::{Settlement, SqliteConfig, SqliteStore, Store};
 
 /// Events between the door and their commit: about 100 MB of batches.
 const IN_FLIGHT_MAX: u32 = 262_144;
+
+/// What the HTTP API promises, as an OpenAPI 3.1 document.
+pub fn openapi() -> serde_json::Value {
+    api::document()
+}
 
 /// What the command line says; it goes before the configuration file.
 #[derive(Clone, Debug, Default)]
@@ -337,6 +342,7 @@ fn api_state(shared: &Arc<Shared>, runtime: &Runtime) -> ApiState {
             Box::pin(async move { routing(&*shared.config.lock().await) })
         }),
         listings: api::Listings::default(),
+        streams: api::Streams::new(shared.stopping.child_token()),
         clock: shared.clock.clone(),
         started_at: shared.clock.now(),
     }
@@ -382,8 +388,8 @@ fn routing(config: &Config) -> api::Routing {
 struct OutboxDoor(Arc<Outbox>);
 
 impl api::Sinks for OutboxDoor {
-    fn status(&self) -> Vec<serde_json::Value> {
-        self.0.status().into_iter().map(|sink| serde_json::json!(sink)).collect()
+    fn status(&self) -> Vec<SinkStatus> {
+        self.0.status()
     }
 
     fn retry(self: Arc<Self>, sink: String) -> BoxFuture<'static, Option<usize>> {

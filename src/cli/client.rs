@@ -11,6 +11,9 @@ use super::{Failure, ServerArgs};
 
 /// A daemon that does not answer in this time is taken for gone.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// A stream says something every 15 s; one that has not for so long is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+const USER_AGENT: &str = concat!("incidentd/", env!("CARGO_PKG_VERSION"));
 
 /// Reads from a daemon.
 #[derive(Clone, Debug)]
@@ -33,8 +36,7 @@ impl Client {
             || Failure::usage(format!("\"{}\" is no URL", server.url)).remedy("write it as http://127.0.0.1:9095");
         // An error says that a provider was chosen before, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http =
-            reqwest::Client::builder().timeout(TIMEOUT).user_agent(concat!("incidentd/", env!("CARGO_PKG_VERSION")));
+        let http = reqwest::Client::builder().timeout(TIMEOUT).user_agent(USER_AGENT);
         let http = http.build().map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
         Ok(Self { http, url: server.url.clone(), base: base.ok_or_else(usage)?, token: server.token.clone() })
     }
@@ -73,6 +75,38 @@ impl Client {
     /// When the daemon cannot be reached or refuses.
     pub async fn delete(&self, path: &[&str]) -> Result<Option<String>, Failure> {
         self.call(self.http.delete(self.at(path))).await
+    }
+
+    /// Reads a path below the URL whose answer goes on for as long as both sides like. `last` is the id of the event that
+    /// was read last.
+    ///
+    /// # Errors
+    /// When the daemon cannot be reached or refuses.
+    pub async fn follow(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        last: Option<&str>,
+    ) -> Result<reqwest::Response, Failure> {
+        let mut url = self.at(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        // Of its own, because the other one gives up after a time however much has come.
+        let http = reqwest::Client::builder().connect_timeout(TIMEOUT).read_timeout(SILENCE_MAX).user_agent(USER_AGENT);
+        let http = http.build().map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
+        let mut request = http.get(url).header("accept", "text/event-stream");
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            status => Err(self.refused(status, &response.text().await.unwrap_or_default())),
+        }
     }
 
     fn at(&self, path: &[&str]) -> Url {

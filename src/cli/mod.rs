@@ -78,7 +78,7 @@ enum Command {
     Rules(rules::RulesArgs),
     Silences(silences::SilencesArgs),
     Sinks(sinks::SinksArgs),
-    /// Print a JSON Schema, for editors.
+    /// Print a JSON Schema, for editors, or the OpenAPI document, for programs.
     #[command(after_help = "Example:\n  incidentd schema config > incidentd.schema.json")]
     Schema {
         /// Of what.
@@ -100,6 +100,8 @@ enum SchemaOf {
     Config,
     /// An event as JSON.
     Event,
+    /// The HTTP API, as an OpenAPI 3.1 document; the daemon serves the same at /api/v1/openapi.json.
+    Openapi,
 }
 
 /// Which daemon is meant.
@@ -168,6 +170,7 @@ fn schema(of: SchemaOf) -> Result<(), Failure> {
     let schema = match of {
         SchemaOf::Config => Config::schema(),
         SchemaOf::Event => event_schema(),
+        SchemaOf::Openapi => crate::app::openapi(),
     };
     say(&format!("{schema:#}"));
     Ok(())

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use super::moves::IncidentStatus;
@@ -14,7 +15,7 @@ use crate::identity::IncidentId;
 use crate::rules::{Level, Priority};
 
 /// How many alerts an incident has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AlertCounts {
     /// Still firing.
     pub firing: u64,
@@ -25,7 +26,7 @@ pub struct AlertCounts {
 }
 
 /// A typed link of an incident.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct IncidentLink {
     /// What the target is: `runbook`, `generator`, …
     #[serde(rename = "type")]
@@ -39,7 +40,7 @@ pub struct IncidentLink {
 }
 
 /// Agreed deadlines.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Targets {
     /// Answer by; none while the clock stands still.
     pub respond_by: Option<Timestamp>,
@@ -59,7 +60,7 @@ pub struct Targets {
 }
 
 /// How it stands with a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum TargetState {
@@ -74,7 +75,7 @@ pub enum TargetState {
 }
 
 /// Why work waits.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct HoldDoc {
     /// In the words of whoever put it on hold.
     pub reason: Arc<str>,
@@ -83,7 +84,7 @@ pub struct HoldDoc {
 }
 
 /// That it was declared a major incident.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct MajorDoc {
     /// Since when.
     pub since: Timestamp,
@@ -96,7 +97,7 @@ pub struct MajorDoc {
 }
 
 /// Who has it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct AssignmentDoc {
     /// The team or supplier.
     pub to: Arc<str>,
@@ -113,7 +114,7 @@ pub struct AssignmentDoc {
 }
 
 /// Where the escalation stands.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Escalation {
     /// The policy's name.
     pub policy: Option<Arc<str>>,
@@ -124,7 +125,7 @@ pub struct Escalation {
 }
 
 /// An incident as JSON, everywhere alike.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct IncidentDoc {
     /// `INC-` and a short code.
     pub id: IncidentId,
@@ -252,7 +253,7 @@ impl IncidentDoc {
 }
 
 /// That alerts of an incident keep changing, which holds it open.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct FlappingDoc {
     /// How many flap now.
     pub alerts: u32,
@@ -263,7 +264,7 @@ pub struct FlappingDoc {
 }
 
 /// What the incident of a storm stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct StormDoc {
     /// Incidents that are its children, of which at most 100 are linked.
     pub children: u64,
@@ -289,7 +290,7 @@ pub struct IncidentCounts {
 }
 
 /// One alert of an incident, for the single view.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct AlertDoc {
     /// Alertmanager's fingerprint over the labels, 16 hex digits.
     pub fingerprint: String,
@@ -322,7 +323,7 @@ pub struct AlertDoc {
 }
 
 /// What mutes an alert.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct MutedDoc {
     /// The reason's code.
     pub reason: &'static str,

@@ -155,7 +155,7 @@ impl Item {
 }
 
 /// One line of the listing.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct UnmatchedLabel {
     /// The monitoring system.
     pub source: Arc<str>,
@@ -170,7 +170,7 @@ pub struct UnmatchedLabel {
 }
 
 /// What no rule wants.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct UnmatchedReport {
     /// Sightings in all; each counts for its source and each of its labels.
     pub total: u64,

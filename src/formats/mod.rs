@@ -7,6 +7,7 @@
 mod alertmanager;
 mod event_json;
 mod event_protobuf;
+mod event_schema;
 mod fields;
 mod intake;
 mod json;
@@ -19,6 +20,7 @@ use std::ops::Range;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::event::{Batch, Limits, Reject, Text, Timestamp};
+pub use event_schema::{AlertFields, EventFields};
 use intake::Intake;
 pub use severity_map::SeverityMap;
 

@@ -13,25 +13,31 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 
 use super::KnownSource;
 use super::body::{self, BodyError};
 use super::intake::{Intake, Origin};
 use super::problem::Problem;
+use super::promise;
 use super::response::Answer;
 use crate::event::{Code, Reject};
 use crate::formats::{Format, Shape};
+use crate::openapi::Api;
 
 /// How long a request waits for room.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 /// How many bad alerts a message names.
 const NAMED_MAX: usize = 20;
 
-/// The routes for events. Methods beside POST may be merged in (`GET /api/v2/alerts`).
+/// The routes for events, with what they promise. Methods beside POST may be merged in (`GET /api/v2/alerts`).
+pub fn api() -> Api<Arc<Intake>> {
+    Api::new().post("/api/v1/events", events, promise::events()).post("/api/v2/alerts", alerts, promise::alerts())
+}
+
+/// The routes for events, ready to be merged into the listener's.
 pub fn routes(intake: Arc<Intake>) -> Router {
-    Router::new().route("/api/v1/events", post(events)).route("/api/v2/alerts", post(alerts)).with_state(intake)
+    api().into_router().with_state(intake)
 }
 
 async fn events(State(intake): State<Arc<Intake>>, request: Request<Body>) -> Result<Response, Problem> {

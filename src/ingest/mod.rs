@@ -11,6 +11,7 @@ pub mod http;
 mod intake;
 pub mod kafka;
 mod problem;
+mod promise;
 mod response;
 mod sampler;
 mod status;

@@ -7,12 +7,12 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
 
 use crate::event::Reject;
+use crate::openapi;
 use crate::runtime::Refused;
 
-const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+const CONTENT_TYPE: HeaderValue = HeaderValue::from_static(openapi::PROBLEM_JSON);
 
 /// One error answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,21 +28,6 @@ pub struct Problem {
     event_index: Option<u32>,
     /// When to try again.
     retry_after: Option<Duration>,
-}
-
-/// As it goes over the wire.
-#[derive(Serialize)]
-struct Wire<'a> {
-    /// Always `about:blank`: the `code` names the kind.
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    code: &'static str,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pointer: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event_index: Option<u32>,
 }
 
 impl Problem {
@@ -75,7 +60,7 @@ impl Problem {
 
     /// The body of the answer.
     fn to_json(&self) -> String {
-        let wire = Wire {
+        let wire = openapi::Problem {
             r#type: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
@@ -83,6 +68,7 @@ impl Problem {
             detail: &self.detail,
             pointer: &self.pointer,
             event_index: self.event_index,
+            more: &serde_json::Map::new(),
         };
         serde_json::to_string(&wire).expect("a struct of strings and numbers is always JSON")
     }

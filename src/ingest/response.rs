@@ -293,6 +293,18 @@ mod tests {
     }
 
     #[test]
+    fn the_json_is_what_the_document_promises() {
+        use super::super::promise::{PushAnswer, VerdictName};
+        let read: PushAnswer = serde_json::from_str(&answer().to_json()).unwrap();
+        assert_eq!((read.accepted, read.rejected, read.results.len()), (5, 3, 8));
+        assert_eq!((read.results[7].index, read.results[7].verdict), (7, VerdictName::Rejected));
+        for outcome in Outcome::ALL {
+            let answer = Answer::new(vec![Verdict::new(outcome, Reason::NoRule)], Vec::new());
+            serde_json::from_str::<PushAnswer>(&answer.to_json()).unwrap();
+        }
+    }
+
+    #[test]
     fn an_empty_request_has_an_empty_answer() {
         assert_eq!(Answer::default().to_json(), r#"{"accepted":0,"rejected":0,"results":[]}"#);
         assert!(Answer::default().to_protobuf().is_empty());

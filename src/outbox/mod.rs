@@ -66,7 +66,7 @@ pub struct Parts {
 }
 
 /// How a sink fares.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct SinkStatus {
     /// Its name.
     pub sink: String,

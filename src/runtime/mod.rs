@@ -5,6 +5,7 @@
 //! are the verdicts handed back. [`Runtime::start`] recovers all of it from the store.
 
 mod committer;
+pub mod feed;
 mod positions;
 pub mod read_model;
 mod recovery;
@@ -94,7 +95,7 @@ impl Runtime {
         let mut store = store;
         recovery::note_layout(config, &mut *store)?;
         let positions = Arc::new(PositionBook::new(usize::from(config.shards), recovered.positions));
-        let read_model = Arc::new(ReadModel::default());
+        let read_model = Arc::new(ReadModel::starting_at(clock.now()));
         let stats = Arc::new(StatsBoard::new(config.shards));
         let store_up = Arc::new(AtomicBool::new(true));
         let (fatal_sender, fatal) = watch::channel(None);

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
 
+use super::feed::Feed;
 use crate::engine::incident::{IncidentCounts, IncidentDoc, IncidentStatus};
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
@@ -38,6 +39,7 @@ pub struct ReadModel {
     /// How many by status × priority, and which of them have changed since they were published.
     gauges: [AtomicI64; CELLS],
     changed: AtomicU64,
+    feed: Arc<Feed>,
 }
 
 /// Orders incidents newest first: by opening, then by id.
@@ -47,20 +49,31 @@ struct Ranked(Place, Arc<IncidentDoc>);
 
 impl Default for ReadModel {
     fn default() -> Self {
-        Self::with_closed_max(CLOSED_MAX)
+        Self::starting_at(Timestamp::EPOCH)
     }
 }
 
 impl ReadModel {
-    /// An empty model that holds at most so many closed incidents.
-    pub fn with_closed_max(closed_max: usize) -> Self {
+    /// An empty model of a daemon that starts now.
+    pub fn starting_at(now: Timestamp) -> Self {
         Self {
+            feed: Arc::new(Feed::new(now)),
             incidents: DashMap::new(),
             closed: Mutex::new(VecDeque::new()),
-            closed_max,
+            closed_max: CLOSED_MAX,
             gauges: std::array::from_fn(|_| AtomicI64::new(0)),
             changed: AtomicU64::new((1 << CELLS) - 1),
         }
+    }
+
+    /// The same, holding at most so many closed incidents.
+    pub fn with_closed_max(closed_max: usize) -> Self {
+        Self { closed_max, ..Self::default() }
+    }
+
+    /// What changes, for those who follow live.
+    pub fn feed(&self) -> &Arc<Feed> {
+        &self.feed
     }
 
     /// Takes over what a commit has made durable: incidents that changed (the newest of one id comes last), and
@@ -72,6 +85,7 @@ impl ReadModel {
         for counts in counts {
             self.recount(counts);
         }
+        self.feed.publish(docs);
     }
 
     /// One incident as of the last commit.
@@ -165,7 +179,8 @@ fn cell(status: IncidentStatus, priority: Priority) -> usize {
     status as usize * PRIORITIES.len() + priority as usize
 }
 
-fn matches(query: &IncidentQuery, doc: &IncidentDoc) -> bool {
+/// Whether an incident is one that a query asks for; where it is to go on from does not count.
+pub fn matches(query: &IncidentQuery, doc: &IncidentDoc) -> bool {
     let wanted = |asked: &Option<String>, value: Option<&str>| asked.is_none() || asked.as_deref() == value;
     wanted(&query.status, Some(doc.status.as_str()))
         && wanted(&query.priority, Some(doc.priority.as_str()))
@@ -194,7 +209,7 @@ impl Ord for Ranked {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -210,7 +225,7 @@ mod tests {
         })
     }
 
-    fn open(id: u64, opened: i64) -> Arc<IncidentDoc> {
+    pub(in crate::runtime) fn open(id: u64, opened: i64) -> Arc<IncidentDoc> {
         doc(id, opened, IncidentStatus::Open, Priority::P1)
     }
 

@@ -109,7 +109,7 @@ pub struct ShardPosition {
 }
 
 /// One entry of an incident's timeline.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, schemars::JsonSchema)]
 pub struct TimelineEntry {
     /// The incident.
     #[serde(skip)]

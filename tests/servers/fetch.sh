@@ -7,6 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$here/pom.xml")
 cache=${INCIDENTD_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/incidentd-tests}
 kafka=$cache/kafka-$version
+python=$cache/python
 log=$cache/fetch.log
 
 die() {
@@ -22,9 +23,21 @@ fingerprint() {
     stat -L -c '%n %Y' "$(command -v java)"
 }
 
+python_fingerprint() {
+    cksum <"$here/requirements.txt"
+    python3 --version
+}
+
+python_complete() {
+    has python3 && [[ -f $python/.complete && $(<"$python/.complete") == "$(python_fingerprint)" ]]
+}
+
 complete() {
-    has java && has prometheus && has promtool && has prometheus-alertmanager && has amtool &&
-        [[ -f $kafka/.complete && $(<"$kafka/.complete") == "$(fingerprint)" ]]
+    python_complete && kafka_complete && has prometheus && has promtool && has prometheus-alertmanager && has amtool
+}
+
+kafka_complete() {
+    has java && [[ -f $kafka/.complete && $(<"$kafka/.complete") == "$(fingerprint)" ]]
 }
 
 java_works() {
@@ -33,6 +46,9 @@ java_works() {
     major=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p')
     ((${major:-0} >= 17))
 }
+
+# Debian has the module for environments in a package of its own.
+python_works() { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; }
 
 as_root() { if ((EUID == 0)); then "$@"; else sudo "$@"; fi; }
 
@@ -50,6 +66,7 @@ install_packages() {
     has mvn || wanted+=(maven)
     { has prometheus && has promtool; } || wanted+=(prometheus)
     { has prometheus-alertmanager && has amtool; } || wanted+=(prometheus-alertmanager)
+    python_works || wanted+=(python3 python3-venv)
     ((${#wanted[@]})) || return 0
 
     has apt-get || die "please install ${wanted[*]} (there is no apt-get here)"
@@ -62,6 +79,15 @@ install_packages() {
         die "apt-get could not install ${wanted[*]}, see $log"
     hash -r
     java_works || die "java on the PATH is older than 17 although openjdk-17-jre-headless is installed"
+}
+
+fetch_python() {
+    rm -rf "$python"
+    { python3 -m venv "$python" &&
+        "$python/bin/pip" --quiet --disable-pip-version-check install --no-deps -r "$here/requirements.txt" &&
+        "$python/bin/pip" --quiet check; } >"$log" 2>&1 ||
+        die "pip could not install requirements.txt, see $log"
+    python_fingerprint >"$python/.complete"
 }
 
 fetch_kafka() {
@@ -90,6 +116,11 @@ exec 9>"$cache/lock"
 flock -w 900 9 || die "another fetch.sh has held $cache/lock for 15 minutes"
 ! complete || exit 0
 install_packages
-fetch_kafka
-try_kafka
-fingerprint >"$kafka/.complete"
+if ! python_complete; then
+    fetch_python
+fi
+if ! kafka_complete; then
+    fetch_kafka
+    try_kafka
+    fingerprint >"$kafka/.complete"
+fi

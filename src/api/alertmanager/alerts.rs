@@ -12,17 +12,20 @@ use axum::extract::State;
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::filter::Wanted;
-use super::{ApiState, Fault, JSON, Millis, Named, Routing};
+use super::filter::{AlertFilters, Wanted};
+use super::{ApiState, Fault, JSON, Millis, Named, Routing, Said};
 use crate::engine::suppress::view::{AlertView, AlertViewState};
+use crate::openapi::{Api, Operation};
 
 /// About how much is handed to a connection at once.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// An alert as Alertmanager shows it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GettableAlert")]
 struct Gettable<'a> {
     annotations: &'a BTreeMap<String, String>,
     #[serde(rename = "endsAt")]
@@ -39,21 +42,41 @@ struct Gettable<'a> {
     labels: &'a BTreeMap<String, String>,
 }
 
-#[derive(Serialize)]
+/// What mutes an alert.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "AlertStatus")]
 struct Status<'a> {
     inhibited_by: &'a [String],
     muted_by: &'a [String],
     silenced_by: &'a [String],
+    /// `active` or `suppressed`.
     state: &'static str,
 }
 
 /// Alerts that are told together.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AlertGroup")]
 struct Group<'a> {
     alerts: Vec<Gettable<'a>>,
     labels: &'a BTreeMap<String, String>,
     receiver: Named<'a>,
+}
+
+/// The routes.
+pub(super) fn api() -> Api<ApiState> {
+    let answers = |operation: Operation| {
+        operation
+            .query::<AlertFilters>()
+            .answer::<Said>(400, "a filter cannot be read")
+            .answer::<Said>(500, "it failed on our side; the log says why")
+            .answer::<Said>(503, "more than four such listings at a time for 10 s, or the daemon stops")
+    };
+    let list_is = Operation::new("getAlerts", "alertmanager", "what fires, as Alertmanager shows it")
+        .answer::<Vec<Gettable<'_>>>(200, "all that fires, in one answer");
+    let groups_is = Operation::new("getAlertGroups", "alertmanager", "what fires, by rule, key and sink")
+        .answer::<Vec<Group<'_>>>(200, "all that fires, in one answer");
+    Api::new().get("/api/v2/alerts", list, answers(list_is)).get("/api/v2/alerts/groups", groups, answers(groups_is))
 }
 
 /// `GET /api/v2/alerts`: by fingerprint.

@@ -4,6 +4,7 @@
 
 use axum::extract::Query;
 use axum::http::Uri;
+use schemars::JsonSchema;
 
 use super::Fault;
 use crate::engine::suppress::view::AlertView;
@@ -12,6 +13,36 @@ use crate::rules::{LabelMatcher, Pattern, Subject};
 
 /// Matchers of one query; more are refused.
 const FILTERS_MAX: usize = 64;
+
+/// What a listing of alerts can be asked for, as the document shows it.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used; parameters that are not known are passed over")]
+pub(super) struct AlertFilters {
+    /// Those that reach their rules; default true.
+    active: Option<bool>,
+    /// Silenced ones, too; default true.
+    silenced: Option<bool>,
+    /// Inhibited ones, too; default true.
+    inhibited: Option<bool>,
+    /// Those that a maintenance window mutes, too; default true.
+    muted: Option<bool>,
+    /// Matchers such as `service=~"check.*"`, which must all hold; at most 64.
+    #[schemars(length(max = 64))]
+    filter: Option<Vec<String>>,
+    /// A regular expression over the names of sinks, anchored.
+    receiver: Option<String>,
+}
+
+/// What a listing of silences can be asked for, as the document shows it.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used; parameters that are not known are passed over")]
+pub(super) struct SilenceFilters {
+    /// Matchers that a silence has, all of them; at most 64.
+    #[schemars(length(max = 64))]
+    filter: Option<Vec<String>>,
+    /// Authors, any of them.
+    creator: Option<Vec<String>>,
+}
 
 /// A query, taken apart.
 #[derive(Clone, Debug)]

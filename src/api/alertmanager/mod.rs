@@ -15,11 +15,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use futures_util::future::BoxFuture;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,7 +27,8 @@ pub(super) use silences::merged;
 
 use super::ApiState;
 use crate::event::Timestamp;
-use crate::runtime::Refused;
+use crate::openapi::Api;
+use crate::runtime;
 
 /// Listings of alerts that are built or sent at a time: each holds about 2 KiB per alert that fires while it is built, and
 /// 0.7 KiB until it is sent. Further ones wait [`LISTING_PATIENCE`], then get 503.
@@ -66,14 +66,8 @@ impl Listings {
 }
 
 /// The routes below `/api/v2`.
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/api/v2/alerts", get(alerts::list))
-        .route("/api/v2/alerts/groups", get(alerts::groups))
-        .route("/api/v2/silences", get(silences::list).post(silences::post))
-        .route("/api/v2/silence/{id}", get(silences::show).delete(silences::expire))
-        .route("/api/v2/status", get(status::status))
-        .route("/api/v2/receivers", get(status::receivers))
+pub(super) fn api() -> Api<ApiState> {
+    alerts::api().merge(silences::api()).merge(status::api())
 }
 
 /// An error in one of Alertmanager's two forms: of its handlers, the message as a JSON string; of the validation of
@@ -84,6 +78,28 @@ struct Fault {
     /// Of the second form.
     code: Option<u16>,
     message: String,
+}
+
+/// The first form: the message.
+type Said = String;
+
+/// The second form: a request that is refused before it is looked at.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RequestRefused")]
+struct Refused {
+    /// The status, or what go-openapi calls the fault: 601 a wrong type, 602 missing, 612 too few.
+    code: u16,
+    /// What is wrong.
+    message: String,
+}
+
+/// Either form.
+#[derive(JsonSchema)]
+#[schemars(untagged, rename = "AlertmanagerError")]
+#[expect(dead_code, reason = "only its schema is used, where a status comes in both forms")]
+enum EitherForm {
+    Said(Said),
+    Refused(Refused),
 }
 
 /// Codes of invalid requests, as go-openapi numbers them.
@@ -111,7 +127,7 @@ impl Fault {
         Self { status, code: Some(status.as_u16()), message: message.into() }
     }
 
-    fn refused(refused: &Refused) -> Self {
+    fn refused(refused: &runtime::Refused) -> Self {
         Self::said(StatusCode::SERVICE_UNAVAILABLE, refused.to_string())
     }
 
@@ -124,7 +140,7 @@ impl Fault {
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let body = match self.code {
-            Some(code) => json!({ "code": code, "message": self.message }),
+            Some(code) => json!(Refused { code, message: self.message }),
             None => json!(self.message),
         };
         (self.status, [(header::CONTENT_TYPE, JSON)], body.to_string()).into_response()
@@ -134,13 +150,15 @@ impl IntoResponse for Fault {
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A name in an object of its own, as Alertmanager writes receivers.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[schemars(rename = "Receiver")]
 struct Named<'a> {
     name: &'a str,
 }
 
 /// An instant with milliseconds, always three digits of them.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema)]
+#[schemars(with = "Timestamp", inline)]
 struct Millis(Timestamp);
 
 impl Serialize for Millis {

@@ -7,21 +7,23 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use super::filter::Wanted;
-use super::{ApiState, Fault, Millis, code};
+use super::filter::{SilenceFilters, Wanted};
+use super::{ApiState, EitherForm, Fault, Millis, Refused, Said, code};
 use crate::api::echo;
+use crate::api::problem::Name;
 use crate::engine::command::{Command, Done, Refusal};
 use crate::engine::suppress::silence::{SilenceDoc, SilenceDraft, SilenceId};
 use crate::event::Timestamp;
+use crate::openapi::{Api, Operation};
 use crate::rules::{join_matcher, split_matcher};
-use crate::runtime::{CommandError, Refused};
+use crate::runtime::{self, CommandError};
 
 /// A silence as sent; beyond: 413. Dozens of matchers with hundreds of host names fit.
 const BODY_BYTES_MAX: usize = 256 << 10;
@@ -30,28 +32,49 @@ const BODY_MAX: Duration = Duration::from_secs(30);
 /// Who ends a silence, where nobody says so.
 const ANONYMOUS: &str = "api";
 
-/// A silence as clients send it. What is missing is named by [`PostableSilence::draft`], as Alertmanager does.
-#[derive(Debug, Deserialize)]
+/// A silence as clients send it.
+// What is missing is named by `draft`, as Alertmanager does.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct PostableSilence {
+    /// The silence that it replaces.
     id: Option<String>,
+    /// Why.
+    #[schemars(required)]
     comment: Option<String>,
+    /// Who makes it.
+    #[schemars(required)]
     created_by: Option<String>,
+    /// Until.
+    #[schemars(required)]
     ends_at: Option<Timestamp>,
+    /// An alert is muted where all of them hold.
+    #[schemars(required, length(min = 1))]
     matchers: Option<Vec<PostableMatcher>>,
+    /// From.
+    #[schemars(required)]
     starts_at: Option<Timestamp>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A matcher as clients send it.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct PostableMatcher {
+    /// The label.
+    #[schemars(required, length(min = 1))]
     name: Option<String>,
+    /// Its value, or a regular expression over it.
+    #[schemars(required)]
     value: Option<String>,
+    /// Whether it is a regular expression.
+    #[schemars(required)]
     is_regex: Option<bool>,
+    /// False turns it round; default true.
     is_equal: Option<bool>,
 }
 
-#[derive(Serialize)]
+/// A silence as Alertmanager shows it.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct GettableSilence<'a> {
     id: &'a str,
@@ -64,18 +87,71 @@ struct GettableSilence<'a> {
     starts_at: Millis,
 }
 
-#[derive(Serialize)]
+/// Where a silence stands.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SilenceStatus")]
 struct Status<'a> {
+    /// `pending`, `active` or `expired`.
     state: &'a str,
 }
 
-#[derive(Serialize)]
+/// A matcher of a silence.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Matcher {
     is_equal: bool,
     is_regex: bool,
     name: String,
     value: String,
+}
+
+/// The id of a silence that was made.
+#[derive(Serialize, JsonSchema)]
+struct Posted {
+    #[serde(rename = "silenceID")]
+    silence_id: String,
+}
+
+/// The routes.
+pub(super) fn api() -> Api<ApiState> {
+    const INVALID: &str = "the request is invalid as a whole";
+    const DOWN: &str = "no commits are taken at present; try again";
+    let list_is = Operation::new("getSilences", "alertmanager", "silences as Alertmanager has them")
+        .query::<SilenceFilters>()
+        .answer::<Vec<GettableSilence<'_>>>(200, "active ones first, by what comes next of each")
+        .answer::<Said>(400, "a filter cannot be read")
+        .answer::<Said>(500, "it failed on our side; the log says why")
+        .answer::<Said>(503, "the daemon stops");
+    let post_is = Operation::new("postSilence", "alertmanager", "makes a silence, or replaces the one that `id` names")
+        .describe("At most 256 KiB, and 10,000 silences in force or to come.")
+        .body::<PostableSilence>()
+        .answer::<Posted>(200, "it is in force with every shard, and on disk")
+        .answer::<EitherForm>(400, "the silence is not taken, or the body is no JSON")
+        .answer::<Said>(404, "there is no silence of this id")
+        .answer::<Refused>(408, "the body took longer than 30 s to arrive")
+        .answer::<Refused>(413, "the body is longer than 256 KiB")
+        .answer::<Refused>(415, "the media type is not application/json")
+        .answer::<Refused>(422, INVALID)
+        .answer::<Said>(503, DOWN);
+    let show_is = Operation::new("getSilenceV2", "alertmanager", "one silence as Alertmanager has it")
+        .path::<SilenceId>("id", "the silence")
+        .answer::<GettableSilence<'_>>(200, "the silence")
+        .answer::<Said>(404, "there is no such silence")
+        .answer::<Refused>(422, INVALID)
+        .answer::<Said>(500, "it failed on our side; the log says why")
+        .answer::<Said>(503, "the daemon stops");
+    let expire_is = Operation::new("deleteSilence", "alertmanager", "ends a silence now, if it has not ended")
+        .path::<SilenceId>("id", "the silence")
+        .empty(200, "it has ended with every shard, on disk")
+        .answer::<Said>(400, "it cannot be ended")
+        .answer::<Said>(404, "there is no such silence")
+        .answer::<Refused>(422, INVALID)
+        .answer::<Said>(503, DOWN);
+    Api::new()
+        .get("/api/v2/silences", list, list_is)
+        .post("/api/v2/silences", post, post_is)
+        .get("/api/v2/silence/{id}", show, show_is)
+        .delete("/api/v2/silence/{id}", expire, expire_is)
 }
 
 /// `GET /api/v2/silences`: active ones first, by what comes next of each.
@@ -104,7 +180,7 @@ fn order(silence: &SilenceDoc) -> (u8, i64) {
 }
 
 /// `GET /api/v2/silence/{id}`.
-pub(super) async fn show(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Response, Fault> {
+pub(super) async fn show(State(state): State<ApiState>, Name(id): Name) -> Result<Response, Fault> {
     let id = named(&id)?.to_string();
     let silences = merged(&state).await.map_err(|refused| Fault::refused(&refused))?;
     let found = silences.iter().find(|silence| silence.id == id);
@@ -112,7 +188,7 @@ pub(super) async fn show(State(state): State<ApiState>, Path(id): Path<String>) 
 }
 
 /// `DELETE /api/v2/silence/{id}`: ends it now, if it has not ended.
-pub(super) async fn expire(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Response, Fault> {
+pub(super) async fn expire(State(state): State<ApiState>, Name(id): Name) -> Result<Response, Fault> {
     order_it(&state, ANONYMOUS, Command::Expire(named(&id)?)).await?;
     Ok(StatusCode::OK.into_response())
 }
@@ -129,14 +205,14 @@ pub(super) async fn post(State(state): State<ApiState>, headers: HeaderMap, body
         return Err(Fault::bad("Failed to create silence: end time can't be in the past"));
     }
     match order_it(&state, &by, Command::Silence(draft)).await? {
-        Done::Silence(silence) => Ok(Json(json!({ "silenceID": silence.id })).into_response()),
+        Done::Silence(silence) => Ok(Json(Posted { silence_id: silence.id }).into_response()),
         other => Err(Fault::internal("a silence was answered with something else", &format!("{other:?}"))),
     }
 }
 
 async fn order_it(state: &ApiState, by: &str, command: Command) -> Result<Done, Fault> {
     if (state.ready)().is_err() {
-        return Err(Fault::refused(&Refused::StoreDown));
+        return Err(Fault::refused(&runtime::Refused::StoreDown));
     }
     state.router.command(by, &command).await.map_err(|error| match error {
         CommandError::Refused(refused) => Fault::refused(&refused),
@@ -237,7 +313,7 @@ fn gettable(silence: &SilenceDoc) -> Result<GettableSilence<'_>, Fault> {
 }
 
 /// Every silence once, newest first. Each shard knows all of them, and counts what it has muted itself.
-pub(in crate::api) async fn merged(state: &ApiState) -> Result<Vec<SilenceDoc>, Refused> {
+pub(in crate::api) async fn merged(state: &ApiState) -> Result<Vec<SilenceDoc>, runtime::Refused> {
     let mut shards = state.router.look(|shard, now| shard.silences(now)).await?.into_iter();
     let mut all = shards.next().unwrap_or_default();
     for silence in shards.flatten() {
@@ -255,6 +331,8 @@ pub(in crate::api) async fn merged(state: &ApiState) -> Result<Vec<SilenceDoc>, 
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn draft(json: &str) -> Result<SilenceDraft, Fault> {

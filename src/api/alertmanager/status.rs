@@ -3,27 +3,68 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::json;
 
 use super::{ApiState, Millis, Named, Routing};
+use crate::openapi::{Api, Operation};
+
+/// Who we are, as Alertmanager says it.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "AlertmanagerStatus")]
+struct Status {
+    cluster: Cluster,
+    config: Shown,
+    uptime: Millis,
+    version_info: VersionInfo,
+}
+
+/// There is none: `disabled`, no peers.
+#[derive(Serialize, JsonSchema)]
+struct Cluster {
+    peers: [String; 0],
+    status: &'static str,
+}
+
+/// Of the configuration, the receivers.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AlertmanagerConfig")]
+struct Shown {
+    original: String,
+}
+
+/// The version; the other members are empty.
+#[derive(Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct VersionInfo {
+    branch: &'static str,
+    build_date: &'static str,
+    build_user: &'static str,
+    go_version: &'static str,
+    revision: &'static str,
+    version: &'static str,
+}
+
+/// The routes.
+pub(super) fn api() -> Api<ApiState> {
+    let status_is = Operation::new("getStatus", "alertmanager", "for clients of Alertmanager")
+        .answer::<Status>(200, "the version, when it started, the receivers");
+    let receivers_is = Operation::new("getReceivers", "alertmanager", "the sinks, as Alertmanager names them")
+        .answer::<Vec<Named<'_>>>(200, "in the order of the configuration");
+    Api::new().get("/api/v2/status", status, status_is).get("/api/v2/receivers", receivers, receivers_is)
+}
 
 /// `GET /api/v2/status`. There is no cluster; of the configuration only the receivers are told, in a form that tools made
 /// for Alertmanager can read. No URL, token or header of a sink is ever shown.
 pub(super) async fn status(State(state): State<ApiState>) -> Response {
-    let original = original(&(state.routing)().await);
-    Json(json!({
-        "cluster": { "peers": [], "status": "disabled" },
-        "config": { "original": original },
-        "uptime": Millis(state.started_at),
-        "versionInfo": {
-            "branch": "",
-            "buildDate": "",
-            "buildUser": "",
-            "goVersion": "",
-            "revision": "",
-            "version": env!("CARGO_PKG_VERSION"),
-        },
-    }))
+    Json(Status {
+        cluster: Cluster { peers: [], status: "disabled" },
+        config: Shown { original: original(&(state.routing)().await) },
+        uptime: Millis(state.started_at),
+        version_info: VersionInfo { version: env!("CARGO_PKG_VERSION"), ..VersionInfo::default() },
+    })
     .into_response()
 }
 

@@ -3,6 +3,7 @@
 //! Tables and sheets for people, the API's JSON for programs. Whatever a table does not know of an answer it leaves
 //! out, so that a newer daemon can be read as well.
 
+mod follow;
 mod merge;
 mod sheet;
 
@@ -23,6 +24,7 @@ const PAGE_MAX: usize = 1_000;
 const EXAMPLES: &str = "\
 Examples:
   incidentd incidents list --status open
+  incidentd incidents list --follow
   incidentd incidents list --priority P1 --all --json | jq '.incidents[].title'
   incidentd incidents show INC-0A1B2C3D4E5F6
   incidentd incidents merge INC-0A1B2C3D4E5F6 --into INC-1A1B2C3D4E5F6
@@ -70,6 +72,9 @@ struct ListArgs {
     /// All of them.
     #[arg(long)]
     all: bool,
+    /// Go on with a line for each incident that changes, until interrupted; with --json, one document a line.
+    #[arg(long)]
+    follow: bool,
     /// Print JSON as the API gives it.
     #[arg(long)]
     json: bool,
@@ -100,6 +105,8 @@ struct Page {
 pub struct Incident {
     /// `INC-` and a short code.
     pub id: String,
+    /// Rises with every change.
+    pub version: u64,
     /// Where it stands.
     pub status: String,
     /// One line for people.
@@ -186,7 +193,10 @@ async fn list(args: ListArgs) -> Result<(), Failure> {
     let limit = if args.all { usize::MAX } else { usize::try_from(args.limit).unwrap_or(usize::MAX) };
     let filters =
         [("status", &args.status), ("priority", &args.priority), ("service", &args.service), ("rule", &args.rule)];
-    let filters = filters.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
+    let filters: Vec<_> = filters.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
+    if args.follow {
+        return follow::Following { client: &client, filters, limit, json: args.json }.run().await;
+    }
     let page = pages(&client, filters, limit).await?;
     if args.json {
         say(&serde_json::to_string(&page).map_err(|error| client.unclear(&error))?);

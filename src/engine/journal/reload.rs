@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 /// What a reload did to the windows and incidents of one rule. A rule that had neither is not listed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct RuleReport {
     /// Its name.
     pub rule: Arc<str>,

@@ -50,7 +50,7 @@ pub(super) struct Value {
 }
 
 /// A value that has been named in a timeline for joining no further, or for leading to what grows no more.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 pub struct Culprit {
     /// The rule.
     pub rule: Arc<str>,

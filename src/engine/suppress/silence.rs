@@ -25,7 +25,8 @@ const AHEAD_MAX: Duration = Duration::from_secs(YEARS_MAX * 365 * 86_400);
 const BACKDATED_MIN: Duration = Duration::from_secs(60);
 
 /// Names a silence; a function of what it says and when it was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, schemars::JsonSchema)]
+#[schemars(with = "String", inline, extend("format" = "uuid"))]
 pub struct SilenceId(pub u128);
 
 impl std::fmt::Display for SilenceId {
@@ -61,7 +62,8 @@ pub struct SilenceDraft {
 }
 
 /// A silence as people see it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "Silence")]
 pub struct SilenceDoc {
     /// As Alertmanager writes it, a UUID.
     pub id: String,

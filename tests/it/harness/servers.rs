@@ -33,6 +33,14 @@ pub fn run(mut command: Command) -> Result<String, String> {
     }
 }
 
+/// Runs a tool of `tests/servers/requirements.txt` to its end, below a folder, and gives what it printed.
+pub fn python_tool(folder: &Path, tool: &str, arguments: &[&str]) -> Result<String, String> {
+    fetched();
+    let mut command = Command::new(script("python.sh"));
+    command.arg(tool).args(arguments).current_dir(folder);
+    run(command)
+}
+
 /// What `promtool check metrics` finds wrong with an exposition.
 pub fn promtool_check_metrics(exposition: &str) -> Result<(), String> {
     fetched();

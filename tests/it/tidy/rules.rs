@@ -14,6 +14,7 @@ pub const GRANTS: &str = "
     metrics    | clock
     telemetry  | clock
     proto      |
+    openapi    |
     rules      | event identity
     formats    | event identity
     normalise  | event identity delivery rules
@@ -22,8 +23,8 @@ pub const GRANTS: &str = "
     sinks      | event identity delivery engine metrics clock
     outbox     | event identity delivery store sinks metrics clock
     runtime    | event identity delivery rules engine store metrics clock
-    ingest     | event identity formats normalise engine runtime metrics clock proto
-    api        | event identity delivery rules engine store runtime ingest metrics clock proto
+    ingest     | event identity formats normalise engine runtime metrics clock proto openapi
+    api        | event identity delivery rules engine store outbox runtime ingest metrics clock proto openapi
     config     | event identity formats normalise rules engine store outbox sinks ingest runtime api telemetry
     app        | *
     cli        | app config event identity rules formats normalise engine store clock proto telemetry

@@ -4,50 +4,95 @@
 //! where both know one, the read model is right. A cursor names the last incident of a page (its opening and its id),
 //! so that pages neither repeat nor skip one that was there all along, whatever opens meanwhile.
 
-use std::collections::HashMap;
+mod listing;
+
+use std::borrow::Cow;
 use std::fmt;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
 
-use super::problem::echo;
+use super::problem::{BAD_QUERY, INTERNAL, Name, UNKNOWN_INCIDENT, echo};
 use super::{ApiState, Problem};
-use crate::engine::incident::IncidentStatus;
-use crate::event::Timestamp;
+use crate::engine::incident::{AlertDoc, IncidentDoc};
 use crate::identity::IncidentId;
+use crate::openapi::{Api, Operation};
 use crate::runtime::ReadModel;
-use crate::runtime::read_model::PRIORITIES;
-use crate::store::{IncidentQuery, Reads, StoreError};
+use crate::store::{IncidentQuery, Reads, StoreError, TimelineEntry};
+use listing::{Listing, Place};
 
-const LIMIT_DEFAULT: usize = 50;
-/// More are not given at once; the cursor leads on.
-const LIMIT_MAX: usize = 1_000;
+pub(super) use listing::{Choice, filters};
+
 /// Alerts in the single view; `alert_counts` tells how many there are. A guess: 1 MiB of JSON.
 const ALERTS_MAX: usize = 1_000;
 /// Entries of the timeline in the single view, the newest.
 const TIMELINE_MAX: usize = 1_000;
 
-const PARAMETERS: [&str; 6] = ["status", "priority", "service", "rule", "limit", "cursor"];
-
-/// Where an incident stands in the order of a listing.
-type Place = (Timestamp, IncidentId);
-
-#[derive(Serialize)]
+/// A page of a listing.
+#[derive(Serialize, JsonSchema)]
 struct Page {
+    /// Newest first.
+    #[schemars(with = "Vec<IncidentDoc>")]
     incidents: Vec<Box<RawValue>>,
+    /// Leads to the next page; null on the last one.
     next_cursor: Option<String>,
+}
+
+/// The routes that read incidents.
+pub(super) fn api() -> Api<ApiState> {
+    let list_is = Operation::new("listIncidents", "incidents", "incidents, newest first")
+        .describe(
+            "As of the last commit. Pages neither repeat nor skip an incident that was there all along, whatever opens \
+             meanwhile.",
+        )
+        .query::<Listing>()
+        .answer::<Page>(200, "a page")
+        .fails(&[BAD_QUERY, INTERNAL]);
+    let show_is = Operation::new("getIncident", "incidents", "one incident with its alerts and timeline")
+        .describe("As of the last commit. At most 1,000 alerts; the newest 1,000 entries of the timeline.")
+        .path::<IncidentId>("id", "the incident")
+        .answer::<Single>(200, "the incident")
+        .fails(&[UNKNOWN_INCIDENT, INTERNAL]);
+    Api::new().get("/api/v1/incidents", list, list_is).get("/api/v1/incidents/{id}", show, show_is)
+}
+
+/// The single view: the document with its alerts themselves, and the timeline.
+struct Single;
+
+impl JsonSchema for Single {
+    fn schema_name() -> Cow<'static, str> {
+        "IncidentView".into()
+    }
+
+    /// Made from the document's as [`show`] makes the view from the document.
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = IncidentDoc::json_schema(generator);
+        let added = [
+            ("alerts", generator.subschema_for::<Vec<AlertDoc>>()),
+            ("timeline", generator.subschema_for::<Vec<TimelineEntry>>()),
+        ];
+        if let Some(members) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            let counts = members.remove("alerts").unwrap_or_default();
+            members.insert("alert_counts".to_owned(), counts);
+            members.extend(added.map(|(name, schema)| (name.to_owned(), schema.to_value())));
+        }
+        if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+            required.extend([json!("alert_counts"), json!("timeline")]);
+        }
+        schema
+    }
 }
 
 /// `GET /api/v1/incidents`: newest first.
 pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Response, Problem> {
-    let query = query(&uri)?;
+    let query = listing::query(&uri)?;
     let found = tokio::task::spawn_blocking(move || page(&state.read_model, &*state.reads, query)).await;
     found
         .map_err(|error| Problem::internal("the listing broke off", &error))?
@@ -56,7 +101,7 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Resp
 }
 
 /// `GET /api/v1/incidents/{id}`: with alerts and timeline.
-pub(super) async fn show(State(state): State<ApiState>, Path(name): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn show(State(state): State<ApiState>, Name(name): Name) -> Result<Response, Problem> {
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "unknown_incident", format!("no incident {}", echo(&name)));
     let id: IncidentId = name.parse().map_err(|_| unknown())?;
     let (read_model, reads) = (state.read_model.clone(), state.reads.clone());
@@ -80,7 +125,7 @@ pub(super) async fn show(State(state): State<ApiState>, Path(name): Path<String>
 /// What the read model and the store know of an incident.
 struct View {
     fields: Fields,
-    timeline: Vec<crate::store::TimelineEntry>,
+    timeline: Vec<TimelineEntry>,
     /// Of a closed incident, which no shard knows any more: the alerts it left behind, as JSON.
     left_alerts: Option<String>,
 }
@@ -121,74 +166,8 @@ fn page(read_model: &ReadModel, reads: &dyn Reads, query: IncidentQuery) -> Resu
     rows.dedup_by_key(|(place, _)| *place);
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let next_cursor = rows.last().filter(|_| more).map(|(place, _)| cursor(*place));
+    let next_cursor = rows.last().filter(|_| more).map(|(place, _)| listing::cursor(*place));
     Ok(Page { incidents: rows.into_iter().map(|(_, document)| document).collect(), next_cursor })
-}
-
-fn query(uri: &Uri) -> Result<IncidentQuery, Problem> {
-    let unreadable = |_| Problem::new(StatusCode::BAD_REQUEST, "invalid_query", "the query string cannot be read");
-    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(unreadable)?;
-    let mut asked: HashMap<&str, String> = HashMap::new();
-    for (name, value) in pairs {
-        let Some(known) = PARAMETERS.into_iter().find(|known| *known == name) else {
-            let legal = PARAMETERS.join(", ");
-            return Err(Problem::parameter(&name, format!("unknown parameter \"{}\"; known: {legal}", echo(&name))));
-        };
-        if asked.insert(known, value).is_some() {
-            return Err(Problem::parameter(known, format!("\"{known}\" is given twice")));
-        }
-    }
-    asked.retain(|_, value| !value.is_empty());
-    let limit = match asked.remove("limit") {
-        Some(text) => limit(&text)?,
-        None => LIMIT_DEFAULT,
-    };
-    let after = asked.remove("cursor").map(|text| place(&text).ok_or_else(bad_cursor)).transpose()?;
-    let status = one_of("status", asked.remove("status"), &listed())?;
-    let priority = one_of("priority", asked.remove("priority"), &PRIORITIES)?;
-    Ok(IncidentQuery { status, priority, service: asked.remove("service"), rule: asked.remove("rule"), after, limit })
-}
-
-/// Every status but `new`, which is not listed.
-fn listed() -> Vec<&'static str> {
-    let listed = IncidentStatus::ALL.into_iter().filter(|status| *status != IncidentStatus::New);
-    listed.map(IncidentStatus::as_str).collect()
-}
-
-fn limit(text: &str) -> Result<usize, Problem> {
-    let wrong = || {
-        let detail = format!("\"limit\" is a number from 1 to {LIMIT_MAX}, not \"{}\"", echo(text));
-        Problem::parameter("limit", detail)
-    };
-    let limit: u64 = text.parse().map_err(|_| wrong())?;
-    if limit == 0 { Err(wrong()) } else { Ok(limit.min(LIMIT_MAX as u64) as usize) }
-}
-
-fn one_of(name: &str, value: Option<String>, legal: &[&str]) -> Result<Option<String>, Problem> {
-    match value {
-        Some(value) if !legal.contains(&value.as_str()) => {
-            let detail = format!("\"{name}\" is one of {}, not \"{}\"", legal.join(", "), echo(&value));
-            Err(Problem::parameter(name, detail))
-        }
-        value => Ok(value),
-    }
-}
-
-fn bad_cursor() -> Problem {
-    Problem::parameter("cursor", "\"cursor\" is the next_cursor of an earlier page, unchanged")
-}
-
-/// The opaque name of a place: 16 bytes in base 64.
-fn cursor((opened_at, id): Place) -> String {
-    let bytes = [opened_at.as_micros().to_be_bytes(), id.0.to_be_bytes()].concat();
-    BASE64_URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn place(cursor: &str) -> Option<Place> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let (opened_at, id) = bytes.split_first_chunk::<8>()?;
-    let id: [u8; 8] = id.try_into().ok()?;
-    Some((Timestamp::from_micros(i64::from_be_bytes(*opened_at)), IncidentId(u64::from_be_bytes(id))))
 }
 
 /// A JSON object that keeps the order of its members, so that both views of an incident read alike.
@@ -242,24 +221,7 @@ impl<'de> Deserialize<'de> for Fields {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    proptest! {
-        #[test]
-        fn a_cursor_leads_back_to_its_place(micros in any::<i64>(), id in any::<u64>()) {
-            let there = (Timestamp::from_micros(micros), IncidentId(id));
-            prop_assert_eq!(place(&cursor(there)), Some(there));
-        }
-
-        #[test]
-        fn an_invented_cursor_is_refused_and_never_panics(text in ".{0,40}") {
-            if let Some(place) = place(&text) {
-                prop_assert_eq!(cursor(place), text);
-            }
-        }
-    }
 
     #[test]
     fn members_keep_their_order() {
