@@ -49,6 +49,8 @@ pub(super) struct Membership {
     pub(super) linked: bool,
     /// Whether it flaps by the rule, which holds the incident open. Only while it is linked to a live one.
     pub(super) flapping: bool,
+    /// An operator has resolved the incident although it fired: how grave it was then. See `desk/letting_go.rs`.
+    pub(super) let_go: Option<Severity>,
     /// The merged group through which it belongs to this one, or [`OWN`].
     pub(super) origin: u32,
 }

@@ -153,7 +153,8 @@ impl Shard {
         self.leave_others(now, slot, &targets);
         for group in targets {
             best = better(best, self.observe(sighting, group));
-            if !self.alerts.slots[slot].membership(group).is_some_and(|membership| membership.firing) {
+            let settled = |membership: &mut Membership| membership.firing || membership.let_go.is_some();
+            if !self.alerts.slots[slot].membership(group).is_some_and(settled) {
                 // A newer event may be taken where this one was not.
                 epoch = 0;
             }
@@ -296,6 +297,7 @@ impl Shard {
         let others: SmallVec<[Membership; 4]> = others.copied().collect();
         for Membership { group, linked, .. } in others {
             if linked {
+                self.let_go_no_more(slot, group);
                 self.stop_flapping(now, slot, group);
                 self.member_cleared(now, slot, group);
             } else if self.groups.slots[group].rule != RETIRED {
@@ -306,6 +308,7 @@ impl Shard {
 
     /// Ends a membership.
     pub(super) fn leave(&mut self, slot: u32, group: u32) {
+        self.let_go_no_more(slot, group);
         let memberships = &mut self.alerts.slots[slot].memberships;
         let Some(place) = memberships.iter().position(|membership| membership.group == group) else { return };
         let membership = memberships.swap_remove(place);
@@ -347,7 +350,8 @@ impl Shard {
             Some(membership) => std::mem::replace(&mut membership.firing, true),
             None => {
                 let origin = self.unions.way(group).unwrap_or(OWN);
-                let new = Membership { group, place, firing: fires, linked: false, flapping: false, origin };
+                let new =
+                    Membership { group, place, firing: fires, linked: false, flapping: false, let_go: None, origin };
                 alert.memberships.push(new);
                 self.groups.slots[group].members.push(slot);
                 self.mark_alert(slot, Dirty::Whole);
@@ -372,6 +376,9 @@ impl Shard {
         if sighting.at() <= self.groups.slots[group].span.cleared_at() {
             let rule = Some(self.groups.slots[group].rule_name.clone());
             return Verdict { rule, ..Verdict::new(Outcome::Stale, Reason::Cleared) };
+        }
+        if let Some(verdict) = self.still_let_go(sighting, group) {
+            return verdict;
         }
         if self.rules.awaits
             && let Some(rule) = self.rules.rules.get(self.groups.slots[group].rule as usize).cloned()

@@ -177,6 +177,8 @@ pub(super) struct Group {
     pub(super) firing: u32,
     /// Members that flap, which do so, too.
     pub(super) flapping: u32,
+    /// Members that an operator has let go although they fire. None while the incident is live.
+    pub(super) let_go: u32,
     /// Where the group is that of a storm.
     pub(super) storm: Option<Box<StormState>>,
     /// Events counted since the group was made.
@@ -213,6 +215,7 @@ impl Group {
             members: Vec::new(),
             firing: 0,
             flapping: 0,
+            let_go: 0,
             storm: None,
             events: 0,
             events_before: 0,

@@ -82,7 +82,7 @@ pub enum Guard {
     EverythingCleared,
     /// Nothing of it has fired for `resolve_after`.
     AllClear,
-    /// Nothing of it fires, or the operator insists (`force`).
+    /// Nothing of it fires, no child of it is open, or the operator insists (`force`).
     NothingFiresOrForce,
     /// A reason is given.
     Reason,
@@ -94,78 +94,78 @@ pub enum Guard {
     IsPart,
 }
 
+/// Where a move leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Into this status.
+    To(IncidentStatus),
+    /// Nowhere else: it stays where it stands.
+    Stays,
+    /// It was never told, and goes.
+    Gone,
+}
+
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Where it stands.
-    pub from: IncidentStatus,
+    /// Where it stands: in any of these.
+    pub from: &'static [IncidentStatus],
     /// What happens.
     pub step: Move,
-    /// Where that leads; nowhere, where it was never told.
-    pub to: Option<IncidentStatus>,
+    /// Where that leads.
+    pub to: Target,
     /// Who makes the move.
     pub by: Actor,
     /// What must hold.
     pub guard: Guard,
 }
 
-const fn row(from: IncidentStatus, step: Move, to: IncidentStatus, by: Actor, guard: Guard) -> Row {
-    Row { from, step, to: Some(to), by, guard }
+const fn row(from: &'static [IncidentStatus], step: Move, to: Target, by: Actor, guard: Guard) -> Row {
+    Row { from, step, to, by, guard }
 }
+
+/// Alerts link to it.
+const LIVE: &[IncidentStatus] =
+    &[IncidentStatus::Open, IncidentStatus::Acknowledged, IncidentStatus::InProgress, IncidentStatus::OnHold];
+/// Nobody works on it.
+const UNTOUCHED: &[IncidentStatus] = &[IncidentStatus::Open, IncidentStatus::Acknowledged];
+/// Work does not wait.
+const WORKED: &[IncidentStatus] = &[IncidentStatus::Open, IncidentStatus::Acknowledged, IncidentStatus::InProgress];
+/// It was told, and is not final.
+const TOLD: &[IncidentStatus] = &[
+    IncidentStatus::Open,
+    IncidentStatus::Acknowledged,
+    IncidentStatus::InProgress,
+    IncidentStatus::OnHold,
+    IncidentStatus::Resolved,
+];
 
 /// Every legal move.
 pub const TABLE: &[Row] = {
     use Actor::{Engine, Person};
     use IncidentStatus::{Acknowledged, Closed, InProgress, New, OnHold, Open, Resolved};
+    use Target::{Gone, Stays, To};
     &[
-        row(New, Move::Open, Open, Engine, Guard::ConditionHolds),
-        Row { from: New, step: Move::Drop, to: None, by: Engine, guard: Guard::EverythingCleared },
-        row(Open, Move::Update, Open, Engine, Guard::Always),
-        row(Open, Move::Link, Open, Engine, Guard::Always),
-        row(Open, Move::Escalate, Open, Engine, Guard::Always),
-        row(Open, Move::Escalate, Open, Person, Guard::Reason),
-        row(Open, Move::Acknowledge, Acknowledged, Person, Guard::Always),
-        row(Open, Move::Start, InProgress, Person, Guard::Always),
-        row(Open, Move::Hold, OnHold, Person, Guard::Reason),
-        row(Open, Move::Resolve, Resolved, Engine, Guard::AllClear),
-        row(Open, Move::Resolve, Resolved, Person, Guard::NothingFiresOrForce),
-        row(Open, Move::Merge, Closed, Engine, Guard::Always),
-        row(Open, Move::Merge, Closed, Person, Guard::Always),
-        row(Acknowledged, Move::Update, Acknowledged, Engine, Guard::Always),
-        row(Acknowledged, Move::Link, Acknowledged, Engine, Guard::Always),
-        row(Acknowledged, Move::Escalate, Acknowledged, Engine, Guard::Always),
-        row(Acknowledged, Move::Escalate, Acknowledged, Person, Guard::Reason),
-        row(Acknowledged, Move::Start, InProgress, Person, Guard::Always),
-        row(Acknowledged, Move::Hold, OnHold, Person, Guard::Reason),
-        row(Acknowledged, Move::Resolve, Resolved, Engine, Guard::AllClear),
-        row(Acknowledged, Move::Resolve, Resolved, Person, Guard::NothingFiresOrForce),
-        row(Acknowledged, Move::Merge, Closed, Engine, Guard::Always),
-        row(Acknowledged, Move::Merge, Closed, Person, Guard::Always),
-        row(InProgress, Move::Update, InProgress, Engine, Guard::Always),
-        row(InProgress, Move::Link, InProgress, Engine, Guard::Always),
-        row(InProgress, Move::Escalate, InProgress, Engine, Guard::Always),
-        row(InProgress, Move::Escalate, InProgress, Person, Guard::Reason),
-        row(InProgress, Move::Hold, OnHold, Person, Guard::Reason),
-        row(InProgress, Move::Resolve, Resolved, Engine, Guard::AllClear),
-        row(InProgress, Move::Resolve, Resolved, Person, Guard::NothingFiresOrForce),
-        row(InProgress, Move::Merge, Closed, Engine, Guard::Always),
-        row(InProgress, Move::Merge, Closed, Person, Guard::Always),
-        row(OnHold, Move::Update, OnHold, Engine, Guard::Always),
-        row(OnHold, Move::Link, OnHold, Engine, Guard::Always),
-        row(OnHold, Move::Escalate, OnHold, Engine, Guard::Always),
-        row(OnHold, Move::Escalate, OnHold, Person, Guard::Reason),
-        row(OnHold, Move::Resume, InProgress, Person, Guard::Always),
-        row(OnHold, Move::Resolve, Resolved, Engine, Guard::AllClear),
-        row(OnHold, Move::Resolve, Resolved, Person, Guard::NothingFiresOrForce),
-        row(OnHold, Move::Merge, Closed, Engine, Guard::Always),
-        row(OnHold, Move::Merge, Closed, Person, Guard::Always),
-        row(Resolved, Move::Update, Resolved, Engine, Guard::Always),
-        row(Resolved, Move::Reopen, Open, Engine, Guard::Recurrence),
-        row(Resolved, Move::Reopen, Open, Person, Guard::Reason),
-        row(Resolved, Move::Close, Closed, Engine, Guard::ReopenWindowPassed),
-        row(Resolved, Move::Close, Closed, Person, Guard::Always),
-        row(Resolved, Move::Merge, Closed, Engine, Guard::Always),
-        row(Closed, Move::Split, Open, Person, Guard::IsPart),
+        row(&[New], Move::Open, To(Open), Engine, Guard::ConditionHolds),
+        row(&[New], Move::Drop, Gone, Engine, Guard::EverythingCleared),
+        row(TOLD, Move::Update, Stays, Engine, Guard::Always),
+        row(TOLD, Move::Update, Stays, Person, Guard::Always),
+        row(LIVE, Move::Link, Stays, Engine, Guard::Always),
+        row(LIVE, Move::Escalate, Stays, Engine, Guard::Always),
+        row(LIVE, Move::Escalate, Stays, Person, Guard::Reason),
+        row(&[Open], Move::Acknowledge, To(Acknowledged), Person, Guard::Always),
+        row(UNTOUCHED, Move::Start, To(InProgress), Person, Guard::Always),
+        row(WORKED, Move::Hold, To(OnHold), Person, Guard::Reason),
+        row(&[OnHold], Move::Resume, To(InProgress), Person, Guard::Always),
+        row(LIVE, Move::Resolve, To(Resolved), Engine, Guard::AllClear),
+        row(LIVE, Move::Resolve, To(Resolved), Person, Guard::NothingFiresOrForce),
+        row(&[Resolved], Move::Reopen, To(Open), Engine, Guard::Recurrence),
+        row(&[Resolved], Move::Reopen, To(Open), Person, Guard::Reason),
+        row(&[Resolved], Move::Close, To(Closed), Engine, Guard::ReopenWindowPassed),
+        row(&[Resolved], Move::Close, To(Closed), Person, Guard::Always),
+        row(TOLD, Move::Merge, To(Closed), Engine, Guard::Always),
+        row(LIVE, Move::Merge, To(Closed), Person, Guard::Always),
+        row(&[Closed], Move::Split, To(Open), Person, Guard::IsPart),
     ]
 };
 
@@ -207,12 +207,21 @@ impl IncidentStatus {
 
     /// The rows of the table that begin here.
     pub fn rows(self) -> impl Iterator<Item = &'static Row> {
-        TABLE.iter().filter(move |row| row.from == self)
+        TABLE.iter().filter(move |row| row.from.contains(&self))
     }
 
     /// Where a move leads from here, whoever makes it; `None` where it is not legal.
     pub fn after(self, step: Move) -> Option<IncidentStatus> {
-        self.rows().find(|row| row.step == step).and_then(|row| row.to)
+        match self.rows().find(|row| row.step == step)?.to {
+            Target::To(status) => Some(status),
+            Target::Stays => Some(self),
+            Target::Gone => None,
+        }
+    }
+
+    /// The row by which somebody may make a move from here.
+    pub fn row(self, step: Move, by: Actor) -> Option<&'static Row> {
+        self.rows().find(|row| row.step == step && row.by == by)
     }
 
     /// The moves that an operator may make from here, in the order of the table.
@@ -284,7 +293,7 @@ impl Guard {
             Guard::ConditionHolds => "the rule's condition holds, and nothing holds the opening back",
             Guard::EverythingCleared => "nothing fires any more",
             Guard::AllClear => "nothing has fired for resolve_after",
-            Guard::NothingFiresOrForce => "nothing fires, or force",
+            Guard::NothingFiresOrForce => "nothing fires and no child is open, or force",
             Guard::Reason => "a reason is given",
             Guard::Recurrence => "the condition holds again within reopen_within",
             Guard::ReopenWindowPassed => "reopen_within has passed",
@@ -311,13 +320,26 @@ mod tests {
     fn every_status_is_reached_from_new_and_closed_is_left_by_a_split_alone() {
         let mut reached = vec![IncidentStatus::New];
         for row in TABLE.iter().cycle().take(TABLE.len() * IncidentStatus::ALL.len()) {
-            if reached.contains(&row.from) {
-                reached.extend(row.to.filter(|to| !reached.contains(to)));
+            if let Target::To(to) = row.to
+                && row.from.iter().any(|from| reached.contains(from))
+                && !reached.contains(&to)
+            {
+                reached.push(to);
             }
         }
         assert_eq!(reached.len(), IncidentStatus::ALL.len());
         let from_closed: Vec<Move> = IncidentStatus::Closed.rows().map(|row| row.step).collect();
         assert_eq!(from_closed, [Move::Split]);
+    }
+
+    #[test]
+    fn nobody_may_make_the_same_move_in_two_ways() {
+        for status in IncidentStatus::ALL {
+            for (place, row) in status.rows().enumerate() {
+                let twice = status.rows().skip(place + 1).any(|other| (other.step, other.by) == (row.step, row.by));
+                assert!(!twice, "{status:?} {row:?}");
+            }
+        }
     }
 
     #[test]

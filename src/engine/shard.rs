@@ -578,6 +578,7 @@ impl Shard {
         // Collected first: where this resolves an incident and closes it, the membership ends.
         let groups: Targets = self.alerts.slots[slot].memberships.iter().map(|membership| membership.group).collect();
         for group in groups {
+            self.let_go_no_more(slot, group);
             let held = state == AlertState::Stale && self.holds_on_stale(group) || self.is_awaited(slot, group);
             if !held {
                 self.member_cleared(now, slot, group);
@@ -588,6 +589,9 @@ impl Shard {
 
     fn forget(&mut self, slot: u32) {
         self.suppression_forgotten(slot);
+        for place in 0..self.alerts.slots[slot].memberships.len() {
+            self.let_go_no_more(slot, self.alerts.slots[slot].memberships[place].group);
+        }
         while let Some(membership) = self.alerts.slots[slot].memberships.pop() {
             self.groups.slots[membership.group].flapping -= u32::from(membership.flapping);
             self.drop_member(membership.group, membership.place);

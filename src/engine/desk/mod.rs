@@ -5,6 +5,8 @@
 //! [`TEXT_BYTES_MAX`]; a longer one is refused.
 
 pub(super) mod assignment;
+mod guards;
+mod letting_go;
 pub(super) mod links;
 pub(super) mod status;
 pub(super) mod talks;
@@ -12,8 +14,9 @@ pub(super) mod work;
 
 use serde::Deserialize;
 
+pub(super) use guards::Given;
+
 use super::command::{Done, Refusal};
-use super::moves::{IncidentStatus, Move};
 use super::shard::Shard;
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
@@ -132,6 +135,7 @@ impl Shard {
     ) -> Result<Done, Refusal> {
         let group = self.group_of(id)?;
         self.check_version(group, version)?;
+        self.permit(now, group, order)?;
         match order {
             Order::Acknowledge => self.acknowledge(now, group),
             Order::Start => self.start(now, group),
@@ -152,29 +156,6 @@ impl Shard {
         }?;
         self.as_it_is(id)
     }
-
-    /// Where an incident stands.
-    pub(super) fn status_of(&self, group: u32) -> IncidentStatus {
-        let incident = self.groups.slots.get(group).and_then(|state| state.incident.as_deref());
-        incident.map_or(IncidentStatus::Closed, |incident| incident.status)
-    }
-
-    /// Whether an operator may make this move from where the incident stands.
-    pub(super) fn check_move(&self, group: u32, step: Move) -> Result<(), Refusal> {
-        let status = self.status_of(group);
-        match status.orders().any(|row| row.step == step) {
-            true => Ok(()),
-            false => Err(Refusal::Illegal(illegal(status, step))),
-        }
-    }
-}
-
-/// Names what would be legal instead.
-fn illegal(status: IncidentStatus, step: Move) -> String {
-    let legal: Vec<&str> = status.orders().map(|row| row.step.as_str()).collect();
-    let legal = if legal.is_empty() { "nothing".to_owned() } else { legal.join(", ") };
-    let what = if step == Move::Update { "changed" } else { step.as_str() };
-    format!("an incident that is {} cannot be moved by {what}; legal are {legal}", status.as_str())
 }
 
 /// A text of a person, without what surrounds it.

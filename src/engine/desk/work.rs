@@ -52,7 +52,11 @@ impl Work {
             self.spent[before as usize] += now.since(self.since);
         }
         self.since = now;
-        self.reopened += u32::from(before == IncidentStatus::Resolved && after == IncidentStatus::Open);
+        if before == IncidentStatus::Resolved && after == IncidentStatus::Open {
+            self.reopened += 1;
+            // The timeline keeps what was said of its end before.
+            self.resolution = None;
+        }
     }
 
     /// Seconds in each status that it had, until now.

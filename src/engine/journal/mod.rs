@@ -280,6 +280,7 @@ impl Shard {
                 group.members.push(*slot);
                 group.firing += u32::from(membership.firing);
                 group.flapping += u32::from(membership.flapping);
+                group.let_go += u32::from(membership.let_go.is_some());
                 true
             });
         }
@@ -348,11 +349,13 @@ impl Shard {
             let rule = place.map(|place| self.rules.rules[place as usize].clone());
             let same_key = rule.as_ref().is_some_and(|rule| self.groups_alike(group, rule));
             let same = same_key && rule.as_ref().is_some_and(|rule| rule.correlation == group.correlation);
+            // What an operator has let go stays so when the rule is changed.
             let has_incident = group.incident.is_some();
+            let stays = has_incident || group.let_go > 0;
             // A rule that comes back finds its incident again, so that no second one opens beside it.
             let reachable = group.rule != RETIRED || self.groups.find(group.key_hash).is_none();
             match (place, rule) {
-                (Some(place), Some(rule)) if reachable && (same || (same_key && has_incident)) => {
+                (Some(place), Some(rule)) if reachable && (same || (same_key && stays)) => {
                     let line = report.of(&rule.name);
                     *if same { &mut line.kept } else { &mut line.migrated } += 1;
                     self.bind(slot, place, &rule);

@@ -136,9 +136,10 @@ pub(super) fn write_alert(writer: &mut Writer, names: &Interner, slot: u32, aler
     writer.number(alert.memberships.len() as u64);
     for membership in &alert.memberships {
         writer.number(u64::from(membership.group));
-        let Membership { firing, linked, flapping, origin, .. } = *membership;
-        let flags = [firing, linked, flapping, origin != OWN];
+        let Membership { firing, linked, flapping, origin, let_go, .. } = *membership;
+        let flags = [firing, linked, flapping, origin != OWN, let_go.is_some()];
         writer.byte(flags.iter().enumerate().map(|(bit, flag)| u8::from(*flag) << bit).sum());
+        let_go.iter().for_each(|severity| writer.byte(*severity as u8));
         if origin != OWN {
             writer.number(u64::from(origin));
         }
@@ -178,9 +179,12 @@ pub(super) fn read_alert(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
     alert.texts.summary = read_maybe_text(reader)?.map(|text| names.intern(text));
     for _ in 0..reader.count()? {
         let (group, flags) = (reader.small()?, reader.byte()?);
-        let [firing, linked, flapping, via] = [1, 2, 4, 8].map(|flag| flags & flag != 0);
+        let [firing, linked, flapping, via, is_let_go] = [1, 2, 4, 8, 16].map(|flag| flags & flag != 0);
+        let let_go = if is_let_go { Some(reader.byte()?) } else { None };
+        let let_go = let_go.map(|byte| Severity::from_byte(byte).ok_or_else(|| reader.fault("unknown severity")));
+        let let_go = let_go.transpose()?.filter(|_| !firing);
         let origin = if via { reader.small()? } else { OWN };
-        alert.memberships.push(Membership { group, place: 0, firing, linked, flapping, origin });
+        alert.memberships.push(Membership { group, place: 0, firing, linked, flapping, let_go, origin });
     }
     alert.turns = Turns::read(reader)?;
     Ok((slot, alert))
@@ -338,6 +342,7 @@ pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
         opening,
         members: Vec::new(),
         firing: 0,
+        let_go: 0,
         flapping: 0,
         storm,
         events: events_before + events_since,

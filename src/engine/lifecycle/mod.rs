@@ -8,12 +8,13 @@ mod following;
 mod opening;
 mod telling;
 
-use crate::engine::alert::{AlertState, Dirty};
+use crate::engine::alert::{Alert, AlertState, Dirty};
 use crate::engine::decision::{Outcome, Reason, Verdict};
+use crate::engine::desk::Given;
 use crate::engine::group::{Incident, Opening, Phase, Policy, RETIRED};
 use crate::engine::incident::IncidentStatus;
 use crate::engine::memory::timers::Owner;
-use crate::engine::moves::Move;
+use crate::engine::moves::{Guard, Move};
 use crate::engine::shard::Shard;
 use crate::event::Timestamp;
 use crate::rules::{OnStale, Rule};
@@ -67,15 +68,14 @@ impl Shard {
 
     fn incident_due(&mut self, now: Timestamp, group: u32) {
         let Some(incident) = self.groups.slots[group].incident.as_deref() else { return };
-        let policy = &incident.policy;
-        let clear = incident.clear_since.is_some_and(|since| since.plus(policy.resolve_after) <= now);
-        let over = incident.resolved_at.is_some_and(|at| at.plus(policy.reopen_within) <= now);
+        let due = |guard| self.holds(now, group, guard, Given::default());
+        let (clear, over) = (due(Guard::AllClear), due(Guard::ReopenWindowPassed));
         let storm = self.groups.slots[group].storm.as_deref();
         match incident.status {
             _ if storm.is_some_and(|storm| storm.is_due(now)) => self.storm_over(now, group),
             // What has passed before it ends is said before.
             _ if self.deadlines_next(group).is_some_and(|due| due <= now) => self.deadlines_due(now, group),
-            IncidentStatus::Resolved if over => self.close(now, group),
+            IncidentStatus::Resolved if over => self.close(now, group, Reason::ReopenWindowPassed, "final".to_owned()),
             status if status.is_live() && clear => self.resolve(now, group),
             _ if incident.gathered.due.is_some_and(|due| due <= now) => self.flush(now, group),
             _ => self.following_due(now, group),
@@ -92,8 +92,12 @@ impl Shard {
         state.phase = Phase::Gathering;
         let firing = state.members.iter().copied();
         let awaited = state.span.waits();
+        let is_let_go =
+            |alert: &Alert| alert.memberships.iter().any(|one| one.group == group && one.let_go.is_some());
         let firing = firing.filter(|slot| {
-            self.alerts.slots[*slot].state == AlertState::Firing || awaited.is_some_and(|waits| waits.holds(*slot))
+            let alert = &self.alerts.slots[*slot];
+            let fires = alert.state == AlertState::Firing && !is_let_go(alert);
+            fires || awaited.is_some_and(|waits| waits.holds(*slot))
         });
         // The alert that met the condition names the incident; where it has cleared, the oldest that fires does.
         let met_by = opening.map(|opening| opening.slot);
@@ -117,6 +121,9 @@ impl Shard {
     /// counts until its time, too, is past.
     fn expires_at(&self, group: u32) -> Timestamp {
         let state = &self.groups.slots[group];
+        if state.let_go > 0 {
+            return Timestamp::MAX;
+        }
         let window = self.rules.rules.get(state.rule as usize).map(|rule| rule.window).unwrap_or_default();
         let newest = state.span.newest().unwrap_or(state.last_activity);
         let over = state.last_activity.max(newest).plus(window).plus(self.config.lateness_max());
@@ -144,7 +151,7 @@ impl Shard {
         let incident = state.incident.as_deref();
         let gathered = incident.and_then(|incident| incident.gathered.due);
         let next = match (state.phase, incident) {
-            (Phase::Gathering, _) => Some(expires_at),
+            (Phase::Gathering, _) => Some(expires_at).filter(|at| *at < Timestamp::MAX),
             (Phase::Waiting(until), _) => Some(until),
             (Phase::Live, Some(incident)) => {
                 incident.clear_since.map(|since| since.plus(incident.policy.resolve_after))
@@ -166,6 +173,11 @@ impl Shard {
     }
 
     fn resolve(&mut self, now: Timestamp, group: u32) {
+        self.end(now, group, Reason::AllClear, "all alerts have cleared".to_owned());
+    }
+
+    /// The incident is over, whoever says so.
+    pub(in crate::engine) fn end(&mut self, now: Timestamp, group: u32, reason: Reason, detail: String) {
         let state = &mut self.groups.slots[group];
         let Some(incident) = state.incident.as_deref_mut() else { return };
         incident.resolved_at = Some(now);
@@ -174,12 +186,11 @@ impl Shard {
         state.phase = Phase::Resolved;
         self.stop_waiting(group);
         self.delist(group);
-        let detail = "all alerts have cleared".to_owned();
         self.forget_flapping(group);
-        self.emit(now, group, Move::Resolve, Reason::AllClear, detail);
+        self.emit(now, group, Move::Resolve, reason, detail);
         self.child_resolved(now, group);
         if closes {
-            self.close(now, group);
+            self.close(now, group, Reason::ReopenWindowPassed, "final".to_owned());
         } else {
             self.schedule_group(group);
         }
@@ -188,6 +199,19 @@ impl Shard {
     /// The condition holds again within `reopen_within`; `since` is when its window began.
     pub(in crate::engine) fn reopen(&mut self, now: Timestamp, group: u32, since: Timestamp) -> Verdict {
         let first_event = self.first_event(group, since);
+        self.bring_back(now, group, (since, first_event), Reason::Recurrence, "came back".to_owned())
+    }
+
+    /// The incident is not over after all, whoever says so; what fires counts again.
+    pub(in crate::engine) fn bring_back(
+        &mut self,
+        now: Timestamp,
+        group: u32,
+        (since, first_event): (Timestamp, Timestamp),
+        reason: Reason,
+        why: String,
+    ) -> Verdict {
+        self.take_back(group);
         self.dismiss(group, |membership, alert| membership.linked || membership.firing || alert.last_seen >= since);
         let storm = self.storm_again(now, group);
         let state = &mut self.groups.slots[group];
@@ -201,20 +225,21 @@ impl Shard {
         let linked = self.link_members(group);
         self.raise(now, group, self.gravest(group));
         let firing = self.groups.slots[group].firing;
-        let mut detail = format!("came back: {firing} {}", if firing == 1 { "alert fires" } else { "alerts fire" });
+        let mut detail = format!("{why}: {firing} {}", if firing == 1 { "alert fires" } else { "alerts fire" });
         if linked > 0 {
             detail.push_str(&format!(", {linked} of them new"));
         }
         detail.push_str(self.join_storm(now, group, storm));
         let traced = self.trace(group, first_event);
-        self.emit(now, group, Move::Reopen, Reason::Recurrence, detail);
+        self.emit(now, group, Move::Reopen, reason, detail);
         self.judge_members(now, group);
         self.relate(now, group, traced);
-        Verdict::of(Outcome::Opened, Reason::Recurrence, id)
+        Verdict::of(Outcome::Opened, reason, id)
     }
 
-    fn close(&mut self, now: Timestamp, group: u32) {
-        self.emit(now, group, Move::Close, Reason::ReopenWindowPassed, "final".to_owned());
+    /// The incident is final.
+    pub(in crate::engine) fn close(&mut self, now: Timestamp, group: u32, reason: Reason, detail: String) {
+        self.emit(now, group, Move::Close, reason, detail);
         self.unrelate(now, group);
         self.forget_parts(group);
         let state = &mut self.groups.slots[group];
@@ -231,7 +256,7 @@ impl Shard {
             }
             self.mark_alert(slot, Dirty::Whole);
         }
-        self.dismiss(group, |membership, _| membership.firing);
+        self.dismiss(group, |membership, _| membership.firing || membership.let_go.is_some());
         self.mark_group(group, Dirty::Whole);
         let state = &self.groups.slots[group];
         if state.members.is_empty() && !state.span.remembers() || state.rule == RETIRED {

@@ -35,6 +35,7 @@ impl Shard {
         };
         let id = self.incident_id(&rule, group, event);
         let first_event = self.first_event(group, since);
+        self.take_back(group);
         self.dismiss(group, |membership, alert| membership.firing || alert.last_seen >= since);
         let storm = self.storm_of(now, group, event, slot);
         let incident = self.new_incident(now, id, &rule, group, slot);

@@ -8,7 +8,7 @@ use crate::delivery::Action;
 use crate::engine::alert::Dirty;
 use crate::engine::decision::{Decision, Reason};
 use crate::engine::group::{INCIDENT_ALERTS_KEPT, Incident, REASONS_MAX, Turn};
-use crate::engine::moves::Move;
+use crate::engine::moves::{Actor, Move};
 use crate::engine::shard::Shard;
 use crate::event::{Severity, Timestamp};
 
@@ -115,6 +115,10 @@ impl Shard {
         incident.version += 1;
         incident.updated_at = now;
         let before = incident.status;
+        let by = if self.by.is_some() { Actor::Person } else { Actor::Engine };
+        // What a person orders has consequences that are the engine's.
+        let legal = before.row(step, by).or_else(|| before.row(step, Actor::Engine)).is_some();
+        debug_assert!(legal, "{before:?} has no row for {step:?} by {by:?}");
         let after = before.after(step).unwrap_or(before);
         incident.status = after;
         let action = step.action(before);

@@ -145,7 +145,10 @@ impl Shard {
             }
         }
         match (self.groups.slots[into].phase, phase) {
-            (Phase::Live, _) => self.link_moved(now, into),
+            (Phase::Live, _) => {
+                self.take_back(into);
+                self.link_moved(now, into);
+            }
             (Phase::Resolved, Phase::Waiting(_)) => {
                 drop(opening.map(|opening| self.reopen(now, into, opening.since)));
             }
@@ -247,7 +250,7 @@ impl Shard {
     /// Moves all members, and marks them as come through `from` where that stays as a part.
     fn move_members(&mut self, into: u32, from: u32, stays: bool) -> Moved {
         let members = std::mem::take(&mut self.groups.slots[from].members);
-        self.groups.slots[from].firing = 0;
+        (self.groups.slots[from].firing, self.groups.slots[from].let_go) = (0, 0);
         let mut moved = Moved { alerts: members, ..Moved::default() };
         for slot in &moved.alerts {
             let alert = &mut self.alerts.slots[*slot];
@@ -259,6 +262,9 @@ impl Shard {
                 let fires = membership.firing && !known.firing;
                 moved.shared += u64::from(membership.linked && known.linked);
                 (known.firing, known.linked) = (known.firing | membership.firing, known.linked | membership.linked);
+                let was_let_go = known.let_go.is_some();
+                known.let_go = known.let_go.or(membership.let_go).filter(|_| !known.firing);
+                state.let_go = state.let_go + u32::from(known.let_go.is_some()) - u32::from(was_let_go);
                 state.firing += u32::from(fires);
                 alert.memberships.remove(at);
             } else {
@@ -267,6 +273,7 @@ impl Shard {
                 membership.origin = if stays && membership.origin == OWN { from } else { membership.origin };
                 state.members.push(*slot);
                 state.firing += u32::from(membership.firing);
+                state.let_go += u32::from(membership.let_go.is_some());
                 alert.memberships[at] = membership;
             }
             self.mark_alert(*slot, Dirty::Whole);

@@ -194,12 +194,42 @@ impl Shard {
                 format!("beyond {opens} incidents within {}: further ones are children", duration::format(per));
             self.emit(now, storm, Move::Open, Reason::StormBegan, detail);
         } else if state.phase == Phase::Resolved {
-            incident.resolved_at = None;
-            state.phase = Phase::Live;
-            self.emit(now, storm, Move::Reopen, Reason::Recurrence, "came back".to_owned());
+            self.storm_goes_on(now, storm, Reason::Recurrence, "came back".to_owned());
         } else {
             self.gather(now, storm, severity);
             self.tell_critical(now, storm, rises);
+        }
+    }
+
+    /// The storm's incident is not over after all.
+    pub(in crate::engine) fn storm_goes_on(&mut self, now: Timestamp, storm: u32, reason: Reason, detail: String) {
+        let state = &mut self.groups.slots[storm];
+        let Some(incident) = state.incident.as_deref_mut() else { return };
+        incident.resolved_at = None;
+        state.phase = Phase::Live;
+        self.emit(now, storm, Move::Reopen, reason, detail);
+        self.schedule_group(storm);
+    }
+
+    /// The children of a storm that are open, by their ids.
+    pub(in crate::engine) fn open_children(&self, storm: u32) -> Vec<u32> {
+        let state = &self.groups.slots[storm];
+        let (Some(_), Some(id)) = (&state.storm, self.id_of(storm)) else { return Vec::new() };
+        let of = |group: &crate::engine::group::Group| {
+            let child = group.incident.as_deref()?;
+            (child.relations.parent == Some(id) && child.relations.holds).then_some(child.id)
+        };
+        let mut children: Vec<_> =
+            self.groups.slots.slots().filter_map(|(slot, group)| Some((of(group)?, slot))).collect();
+        children.sort_unstable();
+        children.into_iter().map(|(_, slot)| slot).collect()
+    }
+
+    /// An operator says that the storm is over: further incidents are told by themselves, unless it begins anew.
+    pub(in crate::engine) fn end_storm(&mut self, storm: u32) {
+        if let Some(state) = self.groups.slots[storm].storm.as_deref_mut() {
+            state.until = None;
+            self.mark_group(storm, Dirty::Whole);
         }
     }
 

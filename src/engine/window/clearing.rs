@@ -75,6 +75,7 @@ impl Shard {
     /// Ends the memberships of alerts that fire, were not seen after `at` and are not awaited on; says whether there were
     /// any. Linked ones stay with the incident, cleared.
     pub(super) fn end_members(&mut self, now: Timestamp, group: u32, at: Timestamp) -> bool {
+        self.end_let_go(group, at);
         if self.groups.slots[group].firing == 0 {
             return false;
         }
