@@ -5,10 +5,12 @@
 //! matter.
 
 mod alertmanager;
+mod export;
 mod incidents;
 mod listener;
 mod merges;
 mod operate;
+mod orders;
 mod problem;
 mod reload;
 mod rules;
@@ -17,7 +19,7 @@ mod sinks;
 
 pub use alertmanager::{Listings, Routing, RoutingOf};
 pub use listener::{Listener, check_bind, with_fallbacks};
-pub use merges::Operators;
+pub use orders::Operators;
 pub use problem::{Problem, echo};
 pub use reload::Reloaded;
 pub use sinks::Sinks;
@@ -106,6 +108,8 @@ pub fn routes(state: ApiState) -> Router {
         .route("/-/ready", get(operate::ready))
         .route("/-/reload", post(reload::reload))
         .merge(alertmanager::routes())
+        .merge(orders::routes())
+        .merge(export::routes())
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(map_response(secured))
         .with_state(state)
