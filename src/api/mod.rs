@@ -16,13 +16,13 @@
 //! struct NoteBody { … }
 //!
 //! pub(super) fn api() -> Api<ApiState> {
-//!     let note_is = merges::on_incident("addNote", "adds a note to its timeline").body::<NoteBody>();
+//!     let note_is = orders::on_incident("addNote", "adds a note to its timeline").body::<NoteBody>();
 //!     Api::new().post("/api/v1/incidents/{id}/notes", note, note_is)
 //! }
 //! ```
 //!
 //! 1. Read names of the path with [`problem::Name`], bodies into a type that derives `JsonSchema`; answer with `Json` of
-//!    such a type. Orders to an incident start from `merges::on_incident`, which has their path, answer and problems; all
+//!    such a type. Orders to an incident start from `orders::on_incident`, which has their path, answer and problems; all
 //!    else from [`Operation::new`](crate::openapi::Operation::new) (id, tag of `document`, summary).
 //! 2. Every other status that it can answer with is an `.answer::<T>(…)`, an `.empty(…)` or a `Failure` in `.fails(…)`;
 //!    shared ones stand in `problem`.
@@ -32,10 +32,12 @@
 
 mod alertmanager;
 mod document;
+mod export;
 mod incidents;
 mod listener;
 mod merges;
 mod operate;
+mod orders;
 mod problem;
 mod reload;
 mod rules;
@@ -46,7 +48,7 @@ mod stream;
 pub use alertmanager::{Listings, Routing, RoutingOf};
 pub use document::document;
 pub use listener::{Listener, check_bind, with_fallbacks};
-pub use merges::Operators;
+pub use orders::Operators;
 pub use problem::{Problem, echo};
 pub use reload::Reloaded;
 pub use sinks::Sinks;
@@ -126,7 +128,9 @@ fn api() -> Api<ApiState> {
     document::api()
         .merge(incidents::api())
         .merge(stream::api())
+        .merge(orders::api())
         .merge(merges::api())
+        .merge(export::api())
         .merge(rules::api())
         .merge(silences::api())
         .merge(sinks::api())

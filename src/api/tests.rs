@@ -19,7 +19,7 @@ use crate::outbox::SinkStatus;
 use crate::runtime::CommandError;
 use crate::store::{IncidentQuery, PendingDelivery, ShardPosition, StoreError, TimelineEntry};
 
-fn doc(id: u64, status: IncidentStatus) -> Arc<IncidentDoc> {
+pub(super) fn doc(id: u64, status: IncidentStatus) -> Arc<IncidentDoc> {
     let opened_at = Timestamp::from_micros(1_800_000_000_000_000 + id as i64);
     Arc::new(IncidentDoc {
         status,
@@ -64,6 +64,9 @@ impl Reads for Shelf {
     }
     fn silences(&self) -> Result<Vec<(String, u16, String)>, StoreError> {
         Ok(Vec::new())
+    }
+    fn timeline_from(&self, id: IncidentId, first: u64, limit: usize) -> Result<Vec<TimelineEntry>, StoreError> {
+        Ok(self.timeline(id, 1)?.into_iter().filter(|entry| entry.sequence >= first).take(limit).collect())
     }
     fn timeline(&self, incident: IncidentId, _: usize) -> Result<Vec<TimelineEntry>, StoreError> {
         let at = Timestamp::from_micros(1_800_000_000_000_000);
@@ -112,7 +115,7 @@ fn router() -> crate::runtime::Router {
     started.unwrap().router
 }
 
-fn state(live: &[Arc<IncidentDoc>], stored: Vec<Arc<IncidentDoc>>) -> ApiState {
+pub(super) fn state(live: &[Arc<IncidentDoc>], stored: Vec<Arc<IncidentDoc>>) -> ApiState {
     let read_model = Arc::new(ReadModel::default());
     read_model.apply(live, &[]);
     ApiState {
@@ -234,7 +237,7 @@ fn ids(page: &Value) -> Vec<&str> {
     page["incidents"].as_array().unwrap().iter().map(|incident| incident["id"].as_str().unwrap()).collect()
 }
 
-fn name(id: u64) -> String {
+pub(super) fn name(id: u64) -> String {
     IncidentId(id).to_string()
 }
 

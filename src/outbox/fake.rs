@@ -136,6 +136,9 @@ impl Reads for FakeStore {
     fn silences(&self) -> Result<Vec<(String, u16, String)>, StoreError> {
         Ok(Vec::new())
     }
+    fn timeline_from(&self, _: IncidentId, _: u64, _: usize) -> Result<Vec<TimelineEntry>, StoreError> {
+        Ok(Vec::new())
+    }
     fn timeline(&self, _: IncidentId, _: usize) -> Result<Vec<TimelineEntry>, StoreError> {
         Ok(Vec::new())
     }

@@ -256,6 +256,12 @@ impl Reads for Shared {
         Ok(entries)
     }
 
+    fn timeline_from(&self, id: IncidentId, first: u64, limit: usize) -> Result<Vec<TimelineEntry>, StoreError> {
+        let state = self.lock();
+        let entries = state.timeline.range((id, first)..=(id, u64::MAX)).take(limit);
+        Ok(entries.map(|(_, entry)| entry.clone()).collect())
+    }
+
     fn silences(&self) -> Result<Vec<(String, u16, String)>, StoreError> {
         let state = self.lock();
         let json = |doc| serde_json::to_string(doc).expect("strings and numbers always serialise");

@@ -331,6 +331,12 @@ pub trait Reads: Send + Sync {
     /// When the store cannot be read.
     fn timeline(&self, id: IncidentId, limit: usize) -> Result<Vec<TimelineEntry>, StoreError>;
 
+    /// An incident's timeline from a sequence number on, oldest first, the first `limit` entries of it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn timeline_from(&self, id: IncidentId, first: u64, limit: usize) -> Result<Vec<TimelineEntry>, StoreError>;
+
     /// Every silence of every shard as its JSON document, by id and shard.
     ///
     /// # Errors

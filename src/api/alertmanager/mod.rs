@@ -30,7 +30,7 @@ use crate::event::Timestamp;
 use crate::openapi::Api;
 use crate::runtime;
 
-/// Listings of alerts that are built or sent at a time: each holds about 2 KiB per alert that fires while it is built, and
+/// Listings of alerts, and exports, that are built or sent at a time: a listing holds about 2 KiB per alert that fires while it is built, and
 /// 0.7 KiB until it is sent. Further ones wait [`LISTING_PATIENCE`], then get 503.
 const LISTINGS_MAX: usize = 4;
 const LISTING_PATIENCE: Duration = Duration::from_secs(10);
@@ -59,9 +59,14 @@ impl Default for Listings {
 
 impl Listings {
     async fn enter(&self) -> Result<OwnedSemaphorePermit, Fault> {
-        let entered = tokio::time::timeout(LISTING_PATIENCE, self.0.clone().acquire_owned()).await;
         let full = || Fault::said(StatusCode::SERVICE_UNAVAILABLE, "too many listings of alerts at a time, try again");
-        entered.ok().and_then(Result::ok).ok_or_else(full)
+        self.room().await.ok_or_else(full)
+    }
+
+    /// Room for one more answer of some size, or none in time.
+    pub(super) async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        let entered = tokio::time::timeout(LISTING_PATIENCE, self.0.clone().acquire_owned()).await;
+        entered.ok().and_then(Result::ok)
     }
 }
 

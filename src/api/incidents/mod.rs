@@ -31,7 +31,7 @@ use listing::{Listing, Place};
 pub(super) use listing::{Choice, filters};
 
 /// Alerts in the single view; `alert_counts` tells how many there are. A guess: 1 MiB of JSON.
-const ALERTS_MAX: usize = 1_000;
+pub(super) const ALERTS_MAX: usize = 1_000;
 /// Entries of the timeline in the single view, the newest.
 const TIMELINE_MAX: usize = 1_000;
 
@@ -64,7 +64,7 @@ pub(super) fn api() -> Api<ApiState> {
 }
 
 /// The single view: the document with its alerts themselves, and the timeline.
-struct Single;
+pub(super) struct Single;
 
 impl JsonSchema for Single {
     fn schema_name() -> Cow<'static, str> {
@@ -130,12 +130,20 @@ struct View {
     left_alerts: Option<String>,
 }
 
+/// The newest document of an incident.
+pub(super) fn document(
+    read_model: &ReadModel,
+    reads: &dyn Reads,
+    id: IncidentId,
+) -> Result<Option<String>, StoreError> {
+    match read_model.get(id) {
+        Some(doc) => serde_json::to_string(&doc).map(Some).map_err(|error| damaged(id, &error)),
+        None => reads.incident(id),
+    }
+}
+
 fn stored_view(read_model: &ReadModel, reads: &dyn Reads, id: IncidentId) -> Result<Option<View>, StoreError> {
-    let document = match read_model.get(id) {
-        Some(doc) => Some(serde_json::to_string(&doc).map_err(|error| damaged(id, &error))?),
-        None => reads.incident(id)?,
-    };
-    let Some(document) = document else { return Ok(None) };
+    let Some(document) = document(read_model, reads, id)? else { return Ok(None) };
     let fields: Fields = serde_json::from_str(&document).map_err(|error| damaged(id, &error))?;
     // What a merged incident left behind is out of date once it has been split out again.
     let closed = fields.get("status").is_some_and(|status| status == "\"closed\"");
@@ -144,7 +152,7 @@ fn stored_view(read_model: &ReadModel, reads: &dyn Reads, id: IncidentId) -> Res
     Ok(Some(View { fields, timeline, left_alerts }))
 }
 
-fn damaged(id: IncidentId, error: &serde_json::Error) -> StoreError {
+pub(super) fn damaged(id: IncidentId, error: &serde_json::Error) -> StoreError {
     StoreError::Damaged { what: format!("incident {id}"), detail: error.to_string() }
 }
 
@@ -171,20 +179,20 @@ fn page(read_model: &ReadModel, reads: &dyn Reads, query: IncidentQuery) -> Resu
 }
 
 /// A JSON object that keeps the order of its members, so that both views of an incident read alike.
-struct Fields(Vec<(String, Box<RawValue>)>);
+pub(super) struct Fields(Vec<(String, Box<RawValue>)>);
 
 impl Fields {
-    fn rename(&mut self, from: &str, to: &str) {
+    pub(super) fn rename(&mut self, from: &str, to: &str) {
         for (name, _) in self.0.iter_mut().filter(|(name, _)| name == from) {
             to.clone_into(name);
         }
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|field| field.0 == name).map(|field| field.1.get())
     }
 
-    fn push(&mut self, name: &str, value: Box<RawValue>) {
+    pub(super) fn push(&mut self, name: &str, value: Box<RawValue>) {
         self.0.push((name.to_owned(), value));
     }
 }

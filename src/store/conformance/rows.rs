@@ -123,6 +123,7 @@ pub(super) fn an_unknown_incident_is_none(open: &mut Open<'_>) {
     let reads = open().reads();
     assert_eq!(reads.incident(IncidentId(4_000)).unwrap(), None);
     assert_eq!(reads.timeline(IncidentId(4_000), 10).unwrap(), []);
+    assert_eq!(reads.timeline_from(IncidentId(4_000), 0, 10).unwrap(), []);
 }
 
 fn entry(incident: u64, sequence: u64, detail: &str) -> TimelineEntry {
@@ -150,6 +151,9 @@ pub(super) fn a_timeline_is_the_newest_entries_oldest_first(open: &mut Open<'_>)
     let reads = open().reads();
     assert_eq!(reads.timeline(IncidentId(5_000), 100).unwrap(), entries);
     assert_eq!(reads.timeline(IncidentId(5_000), 3).unwrap(), entries[17..]);
+    let from = |first, limit| reads.timeline_from(IncidentId(5_000), first, limit).unwrap();
+    assert_eq!((from(0, 100), from(4, 3), from(21, 100)), (entries.clone(), entries[3..6].to_vec(), Vec::new()));
+    assert_eq!(from(u64::MAX, 100), []);
 }
 
 pub(super) fn a_timeline_entry_is_written_once(open: &mut Open<'_>) {

@@ -154,6 +154,16 @@ impl Reads for SqliteReads {
         Ok(entries)
     }
 
+    fn timeline_from(&self, id: IncidentId, first: u64, limit: usize) -> Result<Vec<TimelineEntry>, StoreError> {
+        let sql = "SELECT sequence, at, by, what, reason, detail FROM timeline
+                   WHERE incident = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3";
+        let first = i64::try_from(first).unwrap_or(i64::MAX);
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            collect(statement.query(params![id.to_string(), first, limit_of(limit)])?, |row| timeline_entry(id, row))
+        })
+    }
+
     fn silences(&self) -> Result<Vec<(String, u16, String)>, StoreError> {
         let sql = "SELECT id, shard, doc FROM silences ORDER BY id, shard";
         self.with(|connection| {
