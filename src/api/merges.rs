@@ -62,11 +62,7 @@ pub(super) fn api() -> Api<ApiState> {
 }
 
 /// `POST /api/v1/incidents/{id}/merge`: ends it, and lets the other one go on with its alerts.
-pub(super) async fn merge(
-    State(state): State<ApiState>,
-    Name(name): Name,
-    body: Body,
-) -> Result<Response, Problem> {
+pub(super) async fn merge(State(state): State<ApiState>, Name(name): Name, body: Body) -> Result<Response, Problem> {
     let MergeBody { into, version, by } = read(body)?;
     let (incident, into) = (known(&state, &name).await?, known(&state, &into).await?);
     let command = Command::Merge { incident: incident.id, into: into.id, version };
@@ -74,11 +70,7 @@ pub(super) async fn merge(
 }
 
 /// `POST /api/v1/incidents/{id}/split`: takes out of it what was merged into it or put under it.
-pub(super) async fn split(
-    State(state): State<ApiState>,
-    Name(name): Name,
-    body: Body,
-) -> Result<Response, Problem> {
+pub(super) async fn split(State(state): State<ApiState>, Name(name): Name, body: Body) -> Result<Response, Problem> {
     let SplitBody { incident: part, version, by } = read(body)?;
     let (incident, part) = (known(&state, &name).await?, known(&state, &part).await?);
     let command = Command::Split { incident: incident.id, part: part.id, version };

@@ -72,22 +72,50 @@ pub(super) fn api() -> Api<ApiState> {
     let unlink = |id| on_incident(id, "takes a link off").body::<UnlinkBody>();
     let priority = on_incident("prioritiseIncident", "sets its priority by hand").body::<PriorityBody>();
     Api::new()
-        .post("/api/v1/incidents/{id}/acknowledge", on(PlainBody::acknowledge), plain("acknowledgeIncident", "takes it"))
+        .post(
+            "/api/v1/incidents/{id}/acknowledge",
+            on(PlainBody::acknowledge),
+            plain("acknowledgeIncident", "takes it"),
+        )
         .post("/api/v1/incidents/{id}/start", on(PlainBody::start), plain("startIncident", "begins to work on it"))
-        .post("/api/v1/incidents/{id}/hold", on(ReasonBody::hold), reason("holdIncident", "lets work wait for something outside"))
+        .post(
+            "/api/v1/incidents/{id}/hold",
+            on(ReasonBody::hold),
+            reason("holdIncident", "lets work wait for something outside"),
+        )
         .post("/api/v1/incidents/{id}/resume", on(PlainBody::resume), plain("resumeIncident", "goes on with it"))
         .post("/api/v1/incidents/{id}/resolve", on(ResolveBody::resolve), resolve)
         .post("/api/v1/incidents/{id}/close", on(CloseBody::close), close)
-        .post("/api/v1/incidents/{id}/reopen", on(ReasonBody::reopen), reason("reopenIncident", "it is not over after all"))
+        .post(
+            "/api/v1/incidents/{id}/reopen",
+            on(ReasonBody::reopen),
+            reason("reopenIncident", "it is not over after all"),
+        )
         .post("/api/v1/incidents/{id}/assign", on(AssignBody::assign), assign)
-        .post("/api/v1/incidents/{id}/accept", on(PlainBody::accept), plain("acceptIncident", "the assignee takes it on"))
+        .post(
+            "/api/v1/incidents/{id}/accept",
+            on(PlainBody::accept),
+            plain("acceptIncident", "the assignee takes it on"),
+        )
         .post("/api/v1/incidents/{id}/notes", on(NoteBody::note), note)
         .post("/api/v1/incidents/{id}/links", on(LinkBody::link), link)
         .delete("/api/v1/incidents/{id}/links", on(UnlinkBody::unlink), unlink("deleteLinkOfIncident"))
         .post("/api/v1/incidents/{id}/unlink", on(UnlinkBody::unlink), unlink("unlinkIncident"))
-        .post("/api/v1/incidents/{id}/escalate", on(ReasonBody::escalate), reason("escalateIncident", "takes its next step now"))
-        .post("/api/v1/incidents/{id}/major", on(ReasonBody::major), reason("declareMajorIncident", "declares it a major incident"))
-        .post("/api/v1/incidents/{id}/stand-down", on(ReasonBody::stand_down), reason("standDownIncident", "it is major no more"))
+        .post(
+            "/api/v1/incidents/{id}/escalate",
+            on(ReasonBody::escalate),
+            reason("escalateIncident", "takes its next step now"),
+        )
+        .post(
+            "/api/v1/incidents/{id}/major",
+            on(ReasonBody::major),
+            reason("declareMajorIncident", "declares it a major incident"),
+        )
+        .post(
+            "/api/v1/incidents/{id}/stand-down",
+            on(ReasonBody::stand_down),
+            reason("standDownIncident", "it is major no more"),
+        )
         .post("/api/v1/incidents/{id}/priority", on(PriorityBody::reprioritise), priority)
 }
 
