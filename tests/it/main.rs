@@ -5,6 +5,7 @@
 mod amtool;
 mod command_line;
 mod daemon;
+mod deadlines;
 mod deliveries;
 mod differential;
 mod doors;

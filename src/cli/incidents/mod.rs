@@ -155,13 +155,19 @@ pub struct Counts {
 }
 
 /// Agreed deadlines.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default)]
 pub struct Targets {
     /// Answer by.
     pub respond_by: Option<Timestamp>,
     /// Restore by.
     pub resolve_by: Option<Timestamp>,
+    /// `pending`, `paused`, `met` or `breached`.
+    pub respond: Option<String>,
+    /// Likewise.
+    pub resolve: Option<String>,
+    /// In whose working time they are measured.
+    pub calendar: Option<String>,
     /// Whether one has passed unmet.
     pub breached: bool,
 }

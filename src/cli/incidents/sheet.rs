@@ -106,8 +106,15 @@ impl Sheet {
         fact("opened", Some(at(incident.opened_at)));
         fact("acknowledged", incident.acknowledged_at.map(at));
         fact("resolved", incident.resolved_at.map(at));
-        fact("respond by", incident.targets.respond_by.map(due));
-        fact("resolve by", incident.targets.resolve_by.map(due));
+        let targets = &incident.targets;
+        for (name, by, state) in
+            [("respond by", targets.respond_by, &targets.respond), ("resolve by", targets.resolve_by, &targets.resolve)]
+        {
+            let state = state.clone().filter(|state| state != "pending");
+            let parts: Vec<String> = by.map(due).into_iter().chain(state).collect();
+            fact(name, Some(parts.join(", ")));
+        }
+        fact("calendar", targets.calendar.clone().filter(|name| name != "always"));
         fact("breached", incident.targets.breached.then(|| "a target has passed unmet".to_owned()));
         fact("alerts", Some(format!("{} firing, {} in all", thousands(firing), thousands(total))));
         fact("events", Some(thousands(incident.events)));
@@ -215,7 +222,8 @@ mod tests {
             "title": "checkout degraded", "rule": "service-degraded", "key": {"service": "checkout"},
             "priority_reason": "impact high × urgency high", "opened_at": "2026-11-22T03:00:00Z",
             "alert_counts": {"firing": 30, "resolved": 0, "total": 30}, "events": 36_000,
-            "targets": {"respond_by": "2026-11-22T03:15:00Z", "resolve_by": null, "breached": false},
+            "targets": {"respond_by": "2026-11-22T03:15:00Z", "resolve_by": null, "breached": false, "respond": "met",
+                        "resolve": "paused", "calendar": "office"},
             "reasons": ["condition_met"], "alerts": vec![alert; 30],
             "links": [{"type": "runbook", "target": "https://example.org\u{7}"}, {"type": "symptom_of",
                 "target": "INC-0000000000002", "reason": "checkout depends on db, which broke 12s before"}],
@@ -226,7 +234,7 @@ mod tests {
         for told in [
             "INC-0000000000001  P1  open  critical\ncheckout degraded\n",
             "  opened        2026-11-22T03:00:00Z (5m ago)\n",
-            "  respond by    2026-11-22T03:15:00Z (in 9m)\n",
+            "  respond by    2026-11-22T03:15:00Z (in 9m), met\n",
             "  alerts        30 firing, 30 in all\n",
             "  events        36,000",
             "Reasons\n  condition_met",

@@ -90,6 +90,11 @@ impl Clock {
         passed
     }
 
+    /// When so much of what is agreed will have been spent.
+    pub(super) fn share_at(&self, share: Share, agreed: Agreed<'_>) -> Option<Timestamp> {
+        self.reaches(share.of_time(agreed.time?), agreed.calendar)
+    }
+
     fn agreed_next(&self, agreed: Agreed<'_>) -> Option<Timestamp> {
         let time = agreed.time.filter(|_| !self.breached)?;
         let share = self.next_share(agreed.warn_at);

@@ -50,9 +50,12 @@ fn on_hold_the_clock_stands_and_the_answer_is_given() {
     let held = targets(&shard);
     assert_eq!((held.respond, held.resolve), (Some(TargetState::Met), Some(TargetState::Paused)));
     assert_eq!((held.respond_by, held.resolve_by), (Some(at(2 * HOUR)), None));
+    assert_eq!(shard.target_share_at(0, Target::Resolve, Share::HALF), None, "it stands");
     shard.advance(at(100 * HOUR));
     shard.emit(at(100 * HOUR), 0, Move::Resume, Reason::Resumed, String::new());
     assert_eq!(targets(&shard).resolve_by, Some(at(103 * HOUR)), "one hour was spent");
+    assert_eq!(shard.target_share_at(0, Target::Resolve, Share::HALF), Some(at(101 * HOUR)));
+    assert_eq!(shard.target_share_at(0, Target::Respond, Share::HALF), None, "it is met");
     shard.advance(at(101 * HOUR));
     shard.advance(at(103 * HOUR));
     let expected = ["respond p4 warned", "respond p4 met", "resolve p4 warned", "resolve p4 breached"];

@@ -58,6 +58,16 @@ impl Shard {
         self.groups.slots[group].incident.as_deref()?.deadlines.next()
     }
 
+    /// When so much of a target will have been spent, or an instant before now where it has been; none while its clock
+    /// stands, where the target is met, and where none is agreed.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for escalation steps that go by a coming breach"))]
+    pub(in crate::engine) fn target_share_at(&self, group: u32, target: Target, share: Share) -> Option<Timestamp> {
+        let incident = self.groups.slots.get(group)?.incident.as_deref()?;
+        let deadlines = &incident.deadlines;
+        let met = deadlines.is_met(target);
+        deadlines.clock(target).share_at(share, held(&self.rules, incident).agreed(target)).filter(|_| !met)
+    }
+
     /// Says what has passed.
     pub(in crate::engine) fn deadlines_due(&mut self, now: Timestamp, group: u32) {
         let rules = self.rules.clone();
