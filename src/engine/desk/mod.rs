@@ -170,11 +170,11 @@ impl Shard {
 }
 
 /// Names what would be legal instead.
-fn illegal(status: IncidentStatus, step: Move) -> String {
+pub(super) fn illegal(status: IncidentStatus, step: Move) -> String {
     let legal: Vec<&str> = status.orders().map(|row| row.step.as_str()).collect();
     let legal = if legal.is_empty() { "nothing".to_owned() } else { legal.join(", ") };
-    let what = if step == Move::Update { "changed" } else { step.as_str() };
-    format!("an incident that is {} cannot be moved by {what}; legal are {legal}", status.as_str())
+    let what = if step == Move::Update { "changed".to_owned() } else { format!("moved by {}", step.as_str()) };
+    format!("an incident that is {} cannot be {what}; legal are {legal}", status.as_str())
 }
 
 /// A text of a person, without what surrounds it.
