@@ -5,6 +5,7 @@
 
 mod laws;
 mod orders;
+mod priority;
 mod reference;
 mod suppression;
 
@@ -17,8 +18,9 @@ use incidentd::engine::{EngineConfig, Shard};
 use incidentd::event::{Batch, Timestamp};
 use incidentd::normalise::NormaliseConfig;
 use incidentd::rules::{
-    AbsenceConfig, Definition, DistinctConfig, FlappingConfig, Late, OnStale, OpenWhenConfig, RatioConfig, RuleConfig,
-    RuleSet, ServiceConfig, SetConfig, Share, StepConfig, StormConfig, UnionConfig, WindowType, compile,
+    AbsenceConfig, Definition, DistinctConfig, FlappingConfig, ImpactConfig, Late, OnStale, OpenWhenConfig,
+    RatioConfig, RuleConfig, RuleSet, ServiceConfig, SetConfig, Share, StepConfig, StormConfig, UnionConfig,
+    WindowType, compile,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -283,18 +285,34 @@ fn compiled(rules: &[RuleConfig], scope: &[String]) -> Arc<RuleSet> {
     compiled_with(rules, scope, "[]")
 }
 
-/// With services, one of which needs the other.
+/// With services, one of which needs the other, and all that raises a priority.
 fn compiled_with_services(rules: &[RuleConfig]) -> Arc<RuleSet> {
-    compiled_with(rules, &[], "[{name: s0, depends_on: [s1]}, {name: s1}]")
+    let impact = "{services: {medium: 2}, users: {high: 30}, environments: [{match: [host=h0], impact: low}]}";
+    let urgency = "{alerts: {medium: 2, high: 3}, after: {medium: 20s, high: 60s}}";
+    let read = (serde_saphyr::from_str(impact).expect(impact), serde_saphyr::from_str(urgency).expect(urgency));
+    let services = "[{name: s0, depends_on: [s1], impact: high, users: 20}, {name: s1, impact: low, users: 10}]";
+    let asking = rules.iter().cloned().enumerate().map(|(place, mut rule)| {
+        rule.incident.impact = if place % 2 == 0 { ImpactConfig::FromService } else { ImpactConfig::Low };
+        rule
+    });
+    compiled_by(
+        &asking.collect::<Vec<_>>(),
+        services,
+        Definition { impact: &read.0, urgency: &read.1, ..Definition::of(&[], &[]) },
+    )
 }
 
 fn compiled_with(rules: &[RuleConfig], scope: &[String], services: &str) -> Arc<RuleSet> {
+    compiled_by(rules, services, Definition { scope, ..Definition::of(&[], &[]) })
+}
+
+fn compiled_by(rules: &[RuleConfig], services: &str, definition: Definition<'_>) -> Arc<RuleSet> {
     let services: Vec<ServiceConfig> = serde_saphyr::from_str(services).expect("services");
     let sets: Vec<SetConfig> =
         serde_saphyr::from_str("[{name: hosts, label: service, members: {s0: [h0, h1, h2], s1: [h1]}}]")
             .expect("a set");
     let (set, problems) =
-        compile(&Definition { scope, sets: &sets, services: &services, ..Definition::of(rules, &["ops".to_owned()]) });
+        compile(&Definition { rules, sinks: &["ops".to_owned()], sets: &sets, services: &services, ..definition });
     assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
     Arc::new(set)
 }

@@ -17,6 +17,7 @@ impl Shard {
         after: IncidentStatus,
     ) {
         self.work_follow(now, group, before, after);
+        self.assess_follow(now, group, before, after);
         self.assignment_follow(now, group, before, after);
         self.deadlines_follow(now, group, before, after);
         self.escalation_follow(now, group, before, after);

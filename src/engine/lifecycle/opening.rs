@@ -15,7 +15,7 @@ use crate::engine::escalation::Progress;
 use crate::engine::group::{Gathered, Incident, Opening, Phase};
 use crate::engine::incident::{IncidentLink, IncidentStatus};
 use crate::engine::moves::Move;
-use crate::engine::priority::{Assessment, Binding};
+use crate::engine::priority::{Assessment, Binding, Levels};
 use crate::engine::relate::Relations;
 use crate::engine::shard::Shard;
 use crate::engine::suppress::Hush;
@@ -46,6 +46,7 @@ impl Shard {
         state.opening = None;
         state.span.start_over();
         self.link_members(group);
+        self.assess_opening(now, group);
         let traced = self.trace(group, first_event);
         let have = self.groups.slots[group].members.len();
         let mut detail = format!("{reason}; {have} {}", if have == 1 { "alert" } else { "alerts" });
@@ -89,6 +90,7 @@ impl Shard {
             .or_else(|| self.alerts.slots[slot].texts.label(&self.names, "service").map(Arc::from));
         let said = listed.filter(|_| rule.impact_from_service).and_then(|service| self.rules.topology.impact(service));
         let impact = said.unwrap_or(rule.impact);
+        let priority = self.rules.priority(impact, urgency);
         Incident {
             id,
             status: IncidentStatus::New,
@@ -99,7 +101,7 @@ impl Shard {
             impact,
             fixed_urgency: rule.urgency,
             urgency,
-            priority: self.rules.priority(impact, urgency),
+            priority,
             service,
             opened_at: now,
             acknowledged_at: None,
@@ -119,8 +121,8 @@ impl Shard {
             talks: Talks::default(),
             deadlines: Deadlines::default(),
             escalation: Progress::default(),
-            priority_of: Assessment::default(),
-            service_of: Binding::default(),
+            priority_of: Assessment::new(rule, Levels { impact, urgency, priority }),
+            service_of: Binding::new(listed.map(|service| self.rules.topology.binding(service))),
         }
     }
 
@@ -186,6 +188,7 @@ impl Shard {
             if !std::mem::replace(&mut membership.linked, true) {
                 linked += 1;
                 self.mark_alert(slot, Dirty::Whole);
+                self.concern(group, slot);
             }
         }
         if let Some(incident) = self.groups.slots[group].incident.as_deref_mut() {
@@ -220,6 +223,12 @@ impl Shard {
             (true, true) => return Verdict::of(Outcome::Duplicate, Reason::Repeat, incident.id),
         };
         let id = incident.id;
+        if !known {
+            self.concern(group, slot);
+        }
+        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else {
+            return Verdict::new(Outcome::Recorded, Reason::NoRule);
+        };
         incident.clear_since = incident.clear_since.filter(|_| !fires);
         incident.total += u64::from(!known);
         incident.gathered.linked += u32::from(!known);

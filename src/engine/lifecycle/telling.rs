@@ -11,6 +11,7 @@ use crate::engine::group::{INCIDENT_ALERTS_KEPT, Incident, REASONS_MAX, Turn};
 use crate::engine::moves::{Actor, Move};
 use crate::engine::shard::Shard;
 use crate::event::{Severity, Timestamp};
+use crate::rules::Priority;
 
 /// Who is meant to be told.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,8 +29,12 @@ pub(in crate::engine) enum Audience {
 impl Shard {
     /// Takes the next sequence number and waits for what else belongs to the same delivery.
     pub(in crate::engine) fn gather(&mut self, now: Timestamp, group: u32, severity: Severity) {
-        self.raise(now, group, severity);
+        let rose = self.raise(now, group, severity);
+        let told = self.tell_rise(now, group, rose);
         self.raise_storm(now, group);
+        if told {
+            return;
+        }
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         incident.sequence += 1;
         incident.version += 1;
@@ -44,14 +49,15 @@ impl Shard {
         self.schedule_group(group);
     }
 
-    /// An incident is as grave as the gravest of its alerts has been since it opened; its priority follows.
-    pub(in crate::engine) fn raise(&mut self, now: Timestamp, group: u32, severity: Severity) {
-        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
+    /// An incident is as grave as the gravest of its alerts has been since it opened; its priority follows. Says what it
+    /// was before, where it has risen: whoever asks tells of it.
+    pub(in crate::engine) fn raise(&mut self, now: Timestamp, group: u32, severity: Severity) -> Option<Priority> {
+        let incident = self.groups.slots[group].incident.as_deref_mut()?;
         if severity > incident.severity {
             incident.severity = severity;
             self.mark_group(group, Dirty::Whole);
         }
-        self.assess_again(now, group);
+        self.assess_again(now, group)
     }
 
     /// Tells what was gathered, under the newest sequence number.

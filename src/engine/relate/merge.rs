@@ -225,6 +225,7 @@ impl Shard {
             incident.clear_since = None;
         }
         let step = if incident.status.is_live() { Move::Link } else { Move::Update };
+        self.concern_as(into, &ended.priority_of);
         self.raise(now, into, ended.severity);
         let count = moved.alerts.len();
         let alerts = if count == 1 { "alert" } else { "alerts" };
@@ -454,7 +455,7 @@ impl Shard {
     }
 
     /// The name of whoever ordered what is under way.
-    fn operator(&self) -> String {
+    pub(in crate::engine) fn operator(&self) -> String {
         let by = self.by.as_deref().unwrap_or_default();
         by.strip_prefix("operator:").unwrap_or(by).to_owned()
     }

@@ -17,6 +17,7 @@ use crate::engine::incident::{IncidentLink, StormDoc};
 use crate::engine::journal::{Fault, Reader, Writer};
 use crate::engine::memory::interner::Symbol;
 use crate::engine::moves::Move;
+use crate::engine::priority::{Binding, Levels};
 use crate::engine::shard::Shard;
 use crate::event::{Severity, Timestamp, duration};
 use crate::identity::{IncidentId, domain};
@@ -138,6 +139,8 @@ impl Shard {
         let id = self.incident_id(rule, storm, event);
         let mut incident = self.new_incident(now, id, rule, storm, slot);
         incident.service = None;
+        incident.service_of = Binding::default();
+        incident.priority_of.of_children = true;
         incident.links.clear();
         self.incidents.insert(id, storm);
         self.groups.slots[storm].incident = Some(Box::new(incident));
@@ -183,6 +186,10 @@ impl Shard {
     /// The storm opens, comes back, or has one child more.
     fn tell_of_child(&mut self, now: Timestamp, group: u32, storm: u32) {
         let rises = self.rise(group, storm);
+        if !self.status_of(storm).is_live() {
+            // It is told with what comes now.
+            self.assess_again(now, storm);
+        }
         let state = &mut self.groups.slots[storm];
         let Some(incident) = state.incident.as_deref_mut() else { return };
         let severity = incident.severity;
@@ -243,14 +250,13 @@ impl Shard {
     /// Makes the storm as grave as its child; says whether it becomes critical by that.
     fn rise(&mut self, child: u32, storm: u32) -> bool {
         let Some(child) = self.groups.slots[child].incident.as_deref() else { return false };
-        let (severity, priority, impact, urgency) = (child.severity, child.priority, child.impact, child.urgency);
+        let (severity, impact, urgency) = (child.severity, child.impact, child.urgency);
+        let levels = Levels { impact, urgency, priority: child.priority };
         let Some(incident) = self.groups.slots[storm].incident.as_deref_mut() else { return false };
         let rises = severity > incident.severity;
-        if rises || priority < incident.priority {
+        if rises || levels.priority < incident.priority_of.assessed().priority {
             incident.severity = severity.max(incident.severity);
-            incident.impact = impact.min(incident.impact);
-            incident.urgency = urgency.min(incident.urgency);
-            incident.priority = priority.min(incident.priority);
+            incident.priority_of.feed(levels);
             self.mark_group(storm, Dirty::Whole);
         }
         rises && severity == Severity::Critical
@@ -268,7 +274,8 @@ impl Shard {
         let Some(incident) = self.groups.slots[group].incident.as_deref() else { return };
         let Some(parent) = incident.relations.parent.filter(|_| incident.relations.holds) else { return };
         let Some(storm) = self.incidents.get(&parent).copied() else { return };
-        let known = self.groups.slots[storm].incident.as_deref().map(|storm| (storm.severity, storm.priority));
+        let known = self.groups.slots[storm].incident.as_deref();
+        let known = known.map(|storm| (storm.severity, storm.priority_of.assessed().priority));
         if known.is_some_and(|(severity, priority)| incident.severity > severity || incident.priority < priority) {
             let rises = self.rise(group, storm);
             let Some(incident) = self.groups.slots[storm].incident.as_deref_mut() else { return };

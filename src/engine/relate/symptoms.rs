@@ -155,8 +155,13 @@ impl Shard {
         self.announce(now, symptom, reason, detail, told);
     }
 
-    /// A cause has these symptoms from now on, given by their groups.
+    /// A cause has these symptoms from now on, given by their groups, and is as grave as what they concern.
     fn symptoms_join(&mut self, now: Timestamp, cause: u32, symptoms: &[u32]) {
+        self.take_symptoms(now, cause, symptoms);
+        self.concern_cause(now, cause, symptoms);
+    }
+
+    fn take_symptoms(&mut self, now: Timestamp, cause: u32, symptoms: &[u32]) {
         let mut joined = Vec::with_capacity(symptoms.len());
         for symptom in symptoms {
             let Some(incident) = self.incident_in(*symptom) else { continue };

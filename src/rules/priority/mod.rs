@@ -112,6 +112,17 @@ impl PriorityRules {
         (next != u64::MAX).then(|| Duration::from_micros(next))
     }
 
+    /// After how long the time alone makes it this urgent.
+    pub fn urgency_rises_to_after(&self, urgency: Level) -> Option<Duration> {
+        let Thresholds { high, medium } = self.after;
+        let reached = match urgency {
+            Level::High => high,
+            Level::Medium => medium,
+            Level::Low => return None,
+        };
+        (reached != u64::MAX).then(|| Duration::from_micros(reached))
+    }
+
     pub(super) fn compile(
         matrix: Matrix,
         impact: &ImpactRisesConfig,

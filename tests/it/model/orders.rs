@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use incidentd::engine::command::{Command, Done};
+use incidentd::engine::desk;
 use incidentd::engine::suppress::silence::SilenceDraft;
 use incidentd::identity::IncidentId;
+use incidentd::rules::{Level, Priority};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -27,6 +29,8 @@ pub enum Order {
         service: u8,
         lag_s: u64,
     },
+    /// Impact, or else the priority, by their places.
+    Reprioritise(Index, Option<u8>, u8),
 }
 
 fn order() -> impl Strategy<Value = Order> {
@@ -37,6 +41,8 @@ fn order() -> impl Strategy<Value = Order> {
         3 => (any::<Index>(), any::<Index>()).prop_map(|(one, other)| Order::Merge(one, other)),
         2 => any::<Index>().prop_map(Order::Split),
         1 => (0u8..2, 0u64..20).prop_map(|(service, lag_s)| Order::Change { service, lag_s }),
+        1 => (any::<Index>(), prop::option::of(0u8..3), 0u8..5)
+            .prop_map(|(index, impact, priority)| Order::Reprioritise(index, impact, priority)),
     ]
 }
 
@@ -71,6 +77,13 @@ impl Rig {
             Order::Split(index) => {
                 let Some((incident, part)) = chosen(&self.parts(), index) else { return String::new() };
                 Command::Split { incident, part, version: None }
+            }
+            Order::Reprioritise(index, impact, priority) => {
+                let Some(incident) = chosen(&ids, index) else { return String::new() };
+                let impact = impact.and_then(Level::from_byte);
+                let priority = impact.is_none().then(|| Priority::ALL[*priority as usize]);
+                let order = desk::Order::Reprioritise { impact, urgency: None, priority, reason: "so".to_owned() };
+                Command::Operate { incident, version: None, order }
             }
             Order::Change { service, lag_s } => return self.change(*service, *lag_s),
         };

@@ -1,7 +1,8 @@
 //! What scenarios configure beside rules, services and what mutes: under `with`, alike for a scenario and a reload.
 
 use incidentd::rules::{
-    AgreementConfig, CalendarConfig, DeadlineConfigs, Definition, RuleConfig, Share, TargetsConfig,
+    AgreementConfig, CalendarConfig, DeadlineConfigs, Definition, ImpactRisesConfig, RuleConfig, Share, TargetsConfig,
+    TeamConfig, UrgencyRisesConfig,
 };
 use serde::Deserialize;
 
@@ -13,16 +14,19 @@ pub struct Parts {
     sinks: Vec<String>,
     calendars: Vec<CalendarConfig>,
     agreements: Vec<AgreementConfig>,
+    teams: Vec<TeamConfig>,
     priority: Priorities,
 }
 
-/// The part of the priorities that is about deadlines.
+/// What raises priorities, and what is agreed for them.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Priorities {
     targets: TargetsConfig,
     warn_at: Vec<Share>,
     pause_while_muted: bool,
+    impact: ImpactRisesConfig,
+    urgency: UrgencyRisesConfig,
 }
 
 impl Parts {
@@ -33,7 +37,7 @@ impl Parts {
 
     /// The definition of these rules with all of this.
     pub fn define<'a>(&'a self, rules: &'a [RuleConfig], sinks: &'a [String]) -> Definition<'a> {
-        let Priorities { targets, warn_at, pause_while_muted } = &self.priority;
+        let Priorities { targets, warn_at, pause_while_muted, impact, urgency } = &self.priority;
         let deadlines = DeadlineConfigs {
             calendars: &self.calendars,
             targets,
@@ -41,6 +45,6 @@ impl Parts {
             warn_at,
             pause_while_muted: *pause_while_muted,
         };
-        Definition { deadlines, ..Definition::of(rules, sinks) }
+        Definition { deadlines, teams: &self.teams, impact, urgency, ..Definition::of(rules, sinks) }
     }
 }
