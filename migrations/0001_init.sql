@@ -60,6 +60,7 @@ CREATE TABLE incidents (
 ) STRICT;
 CREATE INDEX incidents_newest ON incidents (opened_at DESC, id DESC);
 CREATE INDEX incidents_unclosed ON incidents (opened_at DESC, id DESC) WHERE status <> 'closed';
+CREATE INDEX incidents_closed_newest ON incidents (opened_at DESC, id DESC) WHERE status = 'closed';
 CREATE INDEX incidents_closed ON incidents (updated_at) WHERE status = 'closed';
 
 CREATE TABLE timeline (

@@ -9,6 +9,7 @@ mod bare;
 mod front;
 mod grpc;
 mod http;
+mod reading;
 mod report;
 mod rows;
 mod rules;
@@ -51,6 +52,12 @@ async fn measure() -> anyhow::Result<()> {
         report.write(&folder)?;
     }
     println!("{}", report.text());
+    if "reading".contains(&only) {
+        let table = reading::measure(disk).await.context("reading")?;
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join("reading.md"), &table)?;
+        println!("{table}");
+    }
     println!("also in {}", folder.display());
     Ok(())
 }

@@ -60,7 +60,12 @@ impl Work {
 
     /// `PushRequest` messages of `batch` events each.
     pub fn protobuf(&self, batch: usize) -> Vec<Bytes> {
-        let alerts: Vec<Vec<u8>> = (0..self.alerts).map(|number| self.protobuf_alert(number)).collect();
+        self.protobuf_from(0, batch)
+    }
+
+    /// The same, of alerts whose numbers begin with `first`.
+    pub fn protobuf_from(&self, first: usize, batch: usize) -> Vec<Bytes> {
+        let alerts: Vec<Vec<u8>> = (first..first + self.alerts).map(|number| self.protobuf_alert(number)).collect();
         let message = |events: Range<usize>| {
             let mut out = Vec::with_capacity(events.len() * 340);
             for event in events {

@@ -257,8 +257,11 @@ async fn a_listing_is_newest_first_and_finds_what_only_the_store_still_has() {
 
 #[tokio::test]
 async fn pages_neither_repeat_nor_skip() {
-    let (live, stored) = (1..=7).map(|id| doc(id, IncidentStatus::Open)).partition(|doc: &Arc<_>| doc.id.0 % 2 == 0);
-    let state = state(&(live as Vec<_>), stored);
+    use IncidentStatus::{Closed, Open};
+    // The store has all of them, those that are open, too; the read model no longer has what closed long ago.
+    let stored: Vec<_> = (1..=7).map(|id| doc(id, if id % 2 == 0 { Open } else { Closed })).collect();
+    let live: Vec<_> = stored.iter().filter(|doc| doc.status == Open).cloned().collect();
+    let state = state(&live, stored);
     let (mut seen, mut path) = (Vec::new(), "/api/v1/incidents?limit=3".to_owned());
     loop {
         let (_, page) = get_json(state.clone(), &path).await;

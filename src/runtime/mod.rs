@@ -32,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::rules::RuleSet;
 use crate::store::{Reads, Store};
 use committer::Committer;
+use router::ShardDoor;
 use shard_task::ShardTask;
 
 /// How the engine is run.
@@ -101,16 +102,18 @@ impl Runtime {
         let (fatal_sender, fatal) = watch::channel(None);
         let stop = CancellationToken::new();
         let (parts, parts_inbox) = mpsc::channel(committer::PARTS);
-        let mut inboxes = Vec::new();
+        let mut doors = Vec::new();
         let mut tasks = Vec::new();
         for (index, one) in recovered.shards.into_iter().enumerate() {
             read_model.apply(&one.shard.docs(), &[]);
             let (inbox_sender, inbox) = mpsc::channel(router::INBOX_PARTS);
-            inboxes.push(inbox_sender);
+            let (looks_sender, looks) = mpsc::channel(router::LOOKS);
+            doors.push(ShardDoor { inbox: inbox_sender, looks: looks_sender });
             tasks.push(ShardTask {
                 index: index as u16,
                 shard: one.shard,
                 inbox,
+                looks,
                 committer: parts.clone(),
                 turn: Arc::new(Semaphore::new(1)),
                 clock: clock.clone(),
@@ -141,7 +144,7 @@ impl Runtime {
             .spawn(move || committer.run())
             .map_err(|error| RecoveryError::Thread(error.to_string()))?;
         let shards = tasks.into_iter().map(|task| tokio::spawn(task.run())).collect();
-        let router = Router::new(inboxes, config.max_in_flight, store_up.clone());
+        let router = Router::new(doors, config.max_in_flight, store_up.clone());
         let ledger = LedgerHandle::new(parts);
         Ok(Self { router, read_model, positions, ledger, reads, stats, store_up, fatal, stop, shards, committer })
     }

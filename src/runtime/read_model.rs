@@ -2,12 +2,13 @@
 //!
 //! Written by the committer alone, after each commit; read by the API from many threads. Holds every incident that is
 //! not closed (the engine bounds those) and the [`CLOSED_MAX`] that were closed last; older closed ones are in the
-//! store. A listing walks all entries once and keeps only the wanted number, so its cost does not grow with sorting.
+//! store. A listing walks an index in its order, some places at a time, so that the committer waits for no reader; its
+//! cost grows with what it passes over, not with what there is.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use dashmap::DashMap;
 
@@ -22,6 +23,9 @@ use crate::store::IncidentQuery;
 /// Closed incidents kept in memory: about 1 KiB each, so 10 MiB. Beyond it the one that closed first goes.
 pub const CLOSED_MAX: usize = 10_000;
 
+/// Places that are looked at together: some microseconds of the lock.
+const PLACES: usize = 256;
+
 /// The public names of the priorities, gravest first.
 pub const PRIORITIES: [&str; 5] =
     [Priority::P1.as_str(), Priority::P2.as_str(), Priority::P3.as_str(), Priority::P4.as_str(), Priority::P5.as_str()];
@@ -33,6 +37,8 @@ const CELLS: usize = STATUSES * PRIORITIES.len();
 #[derive(Debug)]
 pub struct ReadModel {
     incidents: DashMap<IncidentId, Arc<IncidentDoc>>,
+    /// All of them in the order of a listing, the newest last.
+    places: RwLock<BTreeSet<Place>>,
     /// In the order in which they were closed.
     closed: Mutex<VecDeque<IncidentId>>,
     closed_max: usize,
@@ -44,8 +50,6 @@ pub struct ReadModel {
 
 /// Orders incidents newest first: by opening, then by id.
 type Place = (Timestamp, IncidentId);
-
-struct Ranked(Place, Arc<IncidentDoc>);
 
 impl Default for ReadModel {
     fn default() -> Self {
@@ -59,6 +63,7 @@ impl ReadModel {
         Self {
             feed: Arc::new(Feed::new(now)),
             incidents: DashMap::new(),
+            places: RwLock::default(),
             closed: Mutex::new(VecDeque::new()),
             closed_max: CLOSED_MAX,
             gauges: std::array::from_fn(|_| AtomicI64::new(0)),
@@ -95,20 +100,23 @@ impl ReadModel {
 
     /// The incidents that a query asks for, newest first.
     pub fn list(&self, query: &IncidentQuery) -> Vec<Arc<IncidentDoc>> {
-        let mut newest: BinaryHeap<Reverse<Ranked>> = BinaryHeap::with_capacity(query.limit.min(1_024) + 1);
-        for entry in &self.incidents {
-            let doc = entry.value();
-            let place = (doc.opened_at, doc.id);
-            let beaten = newest.len() >= query.limit && newest.peek().is_none_or(|worst| worst.0.0 >= place);
-            if beaten || query.after.is_some_and(|after| place >= after) || !matches(query, doc) {
-                continue;
-            }
-            newest.push(Reverse(Ranked(place, doc.clone())));
-            if newest.len() > query.limit {
-                newest.pop();
-            }
+        let mut found = Vec::with_capacity(query.limit.min(1_024));
+        let mut after = query.after;
+        while found.len() < query.limit {
+            let places = self.places_after(after);
+            let Some(last) = places.last() else { break };
+            after = Some(*last);
+            let docs = places.iter().filter_map(|(_, id)| self.get(*id)).filter(|doc| matches(query, doc));
+            found.extend(docs.take(query.limit - found.len()));
         }
-        newest.into_sorted_vec().into_iter().map(|Reverse(Ranked(_, doc))| doc).collect()
+        found
+    }
+
+    /// Some places after one, newest first.
+    fn places_after(&self, after: Option<Place>) -> Vec<Place> {
+        let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
+        let end = after.map_or(Bound::Unbounded, Bound::Excluded);
+        places.range((Bound::Unbounded, end)).rev().take(PLACES).copied().collect()
     }
 
     /// How many incidents are held with this status and priority.
@@ -138,6 +146,11 @@ impl ReadModel {
         if let Some(old) = &old {
             self.count_in(old, -1);
         }
+        if old.as_ref().is_none_or(|old| old.opened_at != doc.opened_at) {
+            let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+            old.as_ref().map(|old| places.remove(&place(old)));
+            places.insert(place(doc));
+        }
         let was_closed = old.is_some_and(|old| old.status == IncidentStatus::Closed);
         if doc.status == IncidentStatus::Closed && !was_closed {
             self.retire(doc.id);
@@ -152,6 +165,7 @@ impl ReadModel {
             let Some(oldest) = closed.pop_front() else { break };
             let gone = self.incidents.remove_if(&oldest, |_, doc| doc.status == IncidentStatus::Closed);
             if let Some((_, doc)) = gone {
+                self.places.write().unwrap_or_else(PoisonError::into_inner).remove(&place(&doc));
                 self.count_in(&doc, -1);
             }
         }
@@ -175,6 +189,10 @@ impl ReadModel {
     }
 }
 
+fn place(doc: &IncidentDoc) -> Place {
+    (doc.opened_at, doc.id)
+}
+
 fn cell(status: IncidentStatus, priority: Priority) -> usize {
     status as usize * PRIORITIES.len() + priority as usize
 }
@@ -188,28 +206,10 @@ pub fn matches(query: &IncidentQuery, doc: &IncidentDoc) -> bool {
         && wanted(&query.rule, Some(&doc.rule))
 }
 
-impl PartialEq for Ranked {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl Eq for Ranked {}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.cmp(&other.0)
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use std::cmp::Reverse;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -24,6 +24,9 @@ use crate::rules::RuleSet;
 /// flight are what is bounded in earnest.
 pub(super) const INBOX_PARTS: usize = 1_024;
 
+/// Looks that wait for one shard; more wait for a place.
+pub(super) const LOOKS: usize = 64;
+
 /// What a refused producer is told to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -55,10 +58,17 @@ pub enum CommandError {
     Refused(#[from] Refused),
 }
 
+/// The ways into one shard.
+pub(super) struct ShardDoor {
+    pub(super) inbox: mpsc::Sender<Message>,
+    pub(super) looks: mpsc::Sender<Look>,
+}
+
 /// The door. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Router {
     shards: Vec<mpsc::Sender<Message>>,
+    looks: Vec<mpsc::Sender<Look>>,
     room: Arc<Semaphore>,
     max_in_flight: u32,
     store_up: Arc<AtomicBool>,
@@ -80,8 +90,9 @@ struct Promised {
 }
 
 impl Router {
-    pub(super) fn new(shards: Vec<mpsc::Sender<Message>>, max_in_flight: u32, store_up: Arc<AtomicBool>) -> Self {
-        Self { shards, room: Arc::new(Semaphore::new(max_in_flight as usize)), max_in_flight, store_up }
+    pub(super) fn new(doors: Vec<ShardDoor>, max_in_flight: u32, store_up: Arc<AtomicBool>) -> Self {
+        let (shards, looks) = doors.into_iter().map(|door| (door.inbox, door.looks)).unzip();
+        Self { shards, looks, room: Arc::new(Semaphore::new(max_in_flight as usize)), max_in_flight, store_up }
     }
 
     /// Hands a batch to its shards; waits for room at most `patience`.
@@ -153,7 +164,7 @@ impl Router {
         Some(UnmatchedReport::merge(seen, limit))
     }
 
-    /// Lets every shard say what it sees, between two batches; in the order of the shards.
+    /// Lets every shard say what it sees, between the batch that it has at hand and the next; in the order of the shards.
     ///
     /// # Errors
     /// When the daemon stops.
@@ -162,13 +173,13 @@ impl Router {
         T: Send + 'static,
         F: Fn(&Shard, Timestamp) -> T + Clone + Send + 'static,
     {
-        let mut seen = Vec::with_capacity(self.shards.len());
-        for shard in &self.shards {
+        let mut seen = Vec::with_capacity(self.looks.len());
+        for shard in &self.looks {
             let (reply, answer) = oneshot::channel();
             let look = look.clone();
             // Whoever asked may have hung up.
             let look = Look(Box::new(move |shard, now| drop(reply.send(look(shard, now)))));
-            shard.send(Message::Look(look)).await.map_err(|_| Refused::Stopping)?;
+            shard.send(look).await.map_err(|_| Refused::Stopping)?;
             seen.push(answer.await.map_err(|_| Refused::Stopping)?);
         }
         Ok(seen)

@@ -50,11 +50,9 @@ pub(super) enum Message {
         command: Command,
         reply: oneshot::Sender<Result<Done, Refusal>>,
     },
-    /// Reads the shard between two batches.
-    Look(Look),
 }
 
-/// What somebody wants to see of a shard. Runs on the shard's own task, so it must be short.
+/// What somebody wants to see of a shard, between two batches. Runs on the shard's own task, so it must be short.
 pub(super) struct Look(pub(super) BoxedLook);
 
 type BoxedLook = Box<dyn FnOnce(&Shard, Timestamp) + Send>;
@@ -70,6 +68,8 @@ pub(super) struct ShardTask {
     pub(super) index: u16,
     pub(super) shard: Shard,
     pub(super) inbox: mpsc::Receiver<Message>,
+    /// Who wants to see something does not wait behind the events that do.
+    pub(super) looks: mpsc::Receiver<Look>,
     pub(super) committer: mpsc::Sender<CommitPart>,
     /// One permit: held by the commit under way.
     pub(super) turn: Arc<Semaphore>,
@@ -103,6 +103,13 @@ impl ShardTask {
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     self.inbox.close();
+                }
+                Some(Look(look)) = self.looks.recv() => {
+                    look(&self.shard, self.clock.now());
+                    // However many want to look, events have their turn after each.
+                    if let Ok(message) = self.inbox.try_recv() {
+                        due_soon |= self.take(message);
+                    }
                 }
                 message = self.inbox.recv() => {
                     let Some(message) = message else { break };
@@ -152,7 +159,9 @@ impl ShardTask {
                     let outcome = self.shard.command(self.clock.now(), &by, &command);
                     self.orders.push(Order { reply, outcome });
                 }
-                Message::Look(Look(look)) => look(&self.shard, self.clock.now()),
+            }
+            while let Ok(Look(look)) = self.looks.try_recv() {
+                look(&self.shard, self.clock.now());
             }
             next = if applied < EVENTS_PER_TURN { self.inbox.try_recv().ok() } else { None };
         }

@@ -203,6 +203,7 @@ fn is_wanted(doc: &IncidentDoc, query: &IncidentQuery) -> bool {
         && is(&query.service, doc.service.as_deref())
         && is(&query.rule, Some(&doc.rule))
         && query.after.is_none_or(|after| (doc.opened_at, doc.id) < after)
+        && query.before.is_none_or(|before| (doc.opened_at, doc.id) > before)
 }
 
 impl Reads for Shared {

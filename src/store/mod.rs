@@ -266,6 +266,8 @@ pub struct IncidentQuery {
     pub rule: Option<String>,
     /// Only incidents that come after this one: opened earlier, or at the same time with a smaller id.
     pub after: Option<(Timestamp, IncidentId)>,
+    /// Only incidents that come before this one: opened later, or at the same time with a greater id.
+    pub before: Option<(Timestamp, IncidentId)>,
     /// At most so many.
     pub limit: usize,
 }

@@ -8,10 +8,12 @@ mod listing;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -21,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::problem::{BAD_QUERY, INTERNAL, Name, UNKNOWN_INCIDENT, echo};
 use super::{ApiState, Problem};
-use crate::engine::incident::{AlertDoc, IncidentDoc};
+use crate::engine::incident::{AlertDoc, IncidentDoc, IncidentStatus};
 use crate::identity::IncidentId;
 use crate::openapi::{Api, Operation};
 use crate::runtime::ReadModel;
@@ -30,6 +32,7 @@ use listing::{Listing, Place};
 
 pub(super) use listing::{Choice, filters};
 
+const CLOSED: &str = IncidentStatus::Closed.as_str();
 /// Alerts in the single view; `alert_counts` tells how many there are. A guess: 1 MiB of JSON.
 pub(super) const ALERTS_MAX: usize = 1_000;
 /// Entries of the timeline in the single view, the newest.
@@ -40,9 +43,19 @@ const TIMELINE_MAX: usize = 1_000;
 struct Page {
     /// Newest first.
     #[schemars(with = "Vec<IncidentDoc>")]
-    incidents: Vec<Box<RawValue>>,
+    incidents: Vec<Row>,
     /// Leads to the next page; null on the last one.
     next_cursor: Option<String>,
+}
+
+/// An incident of a page.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Row {
+    /// As the read model has it.
+    Live(Arc<IncidentDoc>),
+    /// As the store has it.
+    Stored(Box<RawValue>),
 }
 
 /// The routes that read incidents.
@@ -96,7 +109,7 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Resp
     let found = tokio::task::spawn_blocking(move || page(&state.read_model, &*state.reads, query)).await;
     found
         .map_err(|error| Problem::internal("the listing broke off", &error))?
-        .map(|page| Json(page).into_response())
+        .map(|page| ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], page).into_response())
         .map_err(|error| Problem::internal("the store could not be read", &error))
 }
 
@@ -156,26 +169,34 @@ pub(super) fn damaged(id: IncidentId, error: &serde_json::Error) -> StoreError {
     StoreError::Damaged { what: format!("incident {id}"), detail: error.to_string() }
 }
 
-/// One page: the newest of both sides, one more than asked for, to know whether more follow.
-fn page(read_model: &ReadModel, reads: &dyn Reads, query: IncidentQuery) -> Result<Page, StoreError> {
+/// One page as JSON: the newest of both sides, one more than asked for, to know whether more follow.
+fn page(read_model: &ReadModel, reads: &dyn Reads, query: IncidentQuery) -> Result<Bytes, StoreError> {
     let limit = query.limit;
     let query = IncidentQuery { limit: limit + 1, ..query };
-    let mut rows: Vec<(Place, Box<RawValue>)> = Vec::with_capacity(query.limit);
-    for doc in read_model.list(&query) {
-        rows.push(((doc.opened_at, doc.id), to_raw_value(&*doc).map_err(|error| damaged(doc.id, &error))?));
-    }
-    for (opened_at, id, document) in reads.incidents(&query)? {
-        // What the read model holds has been judged there: a row of the store may match a status it no longer has.
-        if read_model.get(id).is_none() {
-            rows.push(((opened_at, id), RawValue::from_string(document).map_err(|error| damaged(id, &error))?));
+    let live = read_model.list(&query);
+    let full_to = live.get(limit).map(|doc| (doc.opened_at, doc.id));
+    let mut rows: Vec<(Place, Row)> = live.into_iter().map(|doc| ((doc.opened_at, doc.id), Row::Live(doc))).collect();
+    // Whatever is not closed is in the read model, so the store is asked only for what is, and that comes on this page.
+    if query.status.as_deref().is_none_or(|status| status == CLOSED) {
+        let closed = IncidentQuery { status: Some(CLOSED.to_owned()), before: full_to, ..query };
+        for (opened_at, id, document) in reads.incidents(&closed)? {
+            // What the read model holds has been judged there: a row of the store may have a status it no longer has.
+            if read_model.get(id).is_none() {
+                let document = RawValue::from_string(document).map_err(|error| damaged(id, &error))?;
+                rows.push(((opened_at, id), Row::Stored(document)));
+            }
         }
+        rows.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
+        rows.dedup_by_key(|(place, _)| *place);
     }
-    rows.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
-    rows.dedup_by_key(|(place, _)| *place);
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next_cursor = rows.last().filter(|_| more).map(|(place, _)| listing::cursor(*place));
-    Ok(Page { incidents: rows.into_iter().map(|(_, document)| document).collect(), next_cursor })
+    let page = Page { incidents: rows.into_iter().map(|(_, document)| document).collect(), next_cursor };
+    let rendered = serde_json::to_vec(&page);
+    rendered
+        .map(Bytes::from)
+        .map_err(|error| StoreError::Damaged { what: "a page".to_owned(), detail: error.to_string() })
 }
 
 /// A JSON object that keeps the order of its members, so that both views of an incident read alike.

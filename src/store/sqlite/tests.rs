@@ -281,6 +281,7 @@ fn a_page_of_a_list_is_read_from_an_index() {
         ("1", "incidents_newest"),
         ("status = 'open' AND status <> 'closed'", "incidents_unclosed"),
         ("(opened_at, id) < ('2026', 'INC-')", "incidents_newest"),
+        ("status = 'closed' AND (opened_at, id) > ('2026', 'INC-')", "incidents_closed_newest"),
     ] {
         let sql =
             format!("EXPLAIN QUERY PLAN SELECT doc FROM incidents WHERE {filter} ORDER BY opened_at DESC, id DESC");
