@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Limits, duration};
 use crate::rules::{
-    self, ChangesConfig, DEFAULT_MATRIX, Definition, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames,
+    self, ChangesConfig, CommunicationConfig, DEFAULT_MATRIX, Definition, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames,
     MaintenanceConfig, Matrix, Problem, RuleConfig, RuleSet, ServiceConfig, SetConfig, TeamConfig, TopologyConfig,
     UrgencyRisesConfig,
 };
@@ -111,6 +111,8 @@ pub struct Config {
     pub heartbeats: Vec<HeartbeatConfig>,
     /// Impact × urgency.
     pub priority: PriorityConfig,
+    /// Status updates: who can be told how an incident stands, and how often.
+    pub communication: CommunicationConfig,
     /// Who is told. Default: standard output.
     pub sinks: Vec<SinkConfig>,
     /// How long a stop waits for requests and deliveries under way. Default `30s`; at most `1h`.
@@ -277,6 +279,7 @@ impl Config {
             maintenance: &self.maintenance,
             heartbeats: &self.heartbeats,
             sets: &self.sets,
+            communication: &self.communication,
         }
     }
 
@@ -383,6 +386,7 @@ impl Default for Config {
             maintenance: Vec::new(),
             heartbeats: Vec::new(),
             priority: PriorityConfig::default(),
+            communication: CommunicationConfig::default(),
             sinks: vec![SinkConfig::new("stdout", sinks::Kind::Stdout(sinks::stdout::Config::default()))],
             shutdown_grace: Duration::from_secs(30),
             log: LogConfig::default(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::changes::ChangesConfig;
+use super::communication::{self, Communication, CommunicationConfig};
 use super::condition::{self, Late, OpenWhen, WindowType};
 use super::expression::{Expression, Expressions};
 use super::flow::{FlappingConfig, FlappingMemory, StormConfig};
@@ -131,6 +132,8 @@ pub struct RuleSet {
     pub maintenance: Vec<MaintenanceWindow>,
     /// What is expected.
     pub heartbeats: Vec<Heartbeat>,
+    /// Who is told by status updates, and how often.
+    pub communication: Communication,
 }
 
 /// All that a configuration says about correlation.
@@ -172,12 +175,15 @@ pub struct Definition<'a> {
     pub heartbeats: &'a [HeartbeatConfig],
     /// Known sets, for shares.
     pub sets: &'a [SetConfig],
+    /// Who is told by status updates, and how often.
+    pub communication: &'a CommunicationConfig,
 }
 
 impl<'a> Definition<'a> {
     /// Rules that tell these sinks, and nothing else.
     pub fn of(rules: &'a [RuleConfig], sinks: &'a [String]) -> Self {
         static IMPACT: ImpactRisesConfig = ImpactRisesConfig::DEFAULT;
+        static COMMUNICATION: CommunicationConfig = CommunicationConfig::DEFAULT;
         Self {
             rules,
             sinks,
@@ -197,6 +203,7 @@ impl<'a> Definition<'a> {
             maintenance: &[],
             heartbeats: &[],
             sets: &[],
+            communication: &COMMUNICATION,
         }
     }
 }
@@ -259,6 +266,7 @@ impl RuleSet {
             inhibitions: Inhibitions::default(),
             maintenance: Vec::new(),
             heartbeats: Vec::new(),
+            communication: Communication::default(),
         }
     }
 
@@ -357,6 +365,10 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     let (heartbeats, wrong) = Heartbeat::compile(definition.heartbeats, scope);
     set.heartbeats = heartbeats;
     problems.extend(wrong);
+    let (communication, wrong) = Communication::compile(definition.communication, sinks);
+    set.communication = communication;
+    problems.extend(wrong);
+    problems.extend(communication::told_by_rules(definition.communication, rules));
     problems.sort_by_key(|problem| problem.warning);
     (set, problems)
 }
