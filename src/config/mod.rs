@@ -38,9 +38,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Limits, duration};
 use crate::rules::{
-    self, ChangesConfig, CommunicationConfig, DEFAULT_MATRIX, Definition, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames,
-    MaintenanceConfig, Matrix, Problem, RuleConfig, RuleSet, ServiceConfig, SetConfig, TeamConfig, TopologyConfig,
-    UrgencyRisesConfig,
+    self, ChangesConfig, CommunicationConfig, DEFAULT_MATRIX, Definition, HeartbeatConfig, ImpactRisesConfig,
+    InhibitRuleConfig, KnownNames, MaintenanceConfig, Matrix, Problem, RuleConfig, RuleSet, ServiceConfig, SetConfig,
+    TeamConfig, TopologyConfig, UrgencyRisesConfig,
 };
 use crate::sinks::{self, SinkConfig};
 

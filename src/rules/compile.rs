@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::changes::ChangesConfig;
-use super::communication::{self, Communication, CommunicationConfig};
+use super::communication::{Communication, CommunicationConfig};
 use super::condition::{self, Late, OpenWhen, WindowType};
 use super::expression::{Expression, Expressions};
 use super::flow::{FlappingConfig, FlappingMemory, StormConfig};
@@ -368,7 +368,6 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     let (communication, wrong) = Communication::compile(definition.communication, sinks);
     set.communication = communication;
     problems.extend(wrong);
-    problems.extend(communication::told_by_rules(definition.communication, rules));
     problems.sort_by_key(|problem| problem.warning);
     (set, problems)
 }

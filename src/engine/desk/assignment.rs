@@ -170,7 +170,8 @@ impl Shard {
     pub(in crate::engine) fn tell_owner(&mut self, now: Timestamp, group: u32) {
         let Some(incident) = self.groups.slots[group].incident.as_deref() else { return };
         let Some(owner) = incident.assignment.assignee() else { return };
-        let (rule, hushed) = (incident.policy.notify.clone(), incident.relations.mutes(crate::delivery::Action::Updated));
+        let (rule, hushed) =
+            (incident.policy.notify.clone(), incident.relations.mutes(crate::delivery::Action::Updated));
         let service = incident.service.clone().unwrap_or_default();
         let sinks = self.team_sinks(&owner);
         let others = sinks.iter().filter(|sink| !hushed && !rule.contains(sink)).cloned();
@@ -189,7 +190,9 @@ impl Shard {
     /// The sinks that reach whoever has the group's incident.
     pub(in crate::engine) fn assignee_sinks(&self, group: u32) -> Arc<[Arc<str>]> {
         let incident = self.groups.slots[group].incident.as_deref();
-        incident.and_then(|incident| incident.assignment.assignee()).map_or_else(Arc::default, |name| self.team_sinks(&name))
+        incident
+            .and_then(|incident| incident.assignment.assignee())
+            .map_or_else(Arc::default, |name| self.team_sinks(&name))
     }
 
     /// Gives it to a team or supplier, for an operator or an escalation. It is told to the rule's sinks, to those of

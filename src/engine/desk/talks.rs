@@ -99,7 +99,7 @@ impl Shard {
 
     /// What is next, unless all that fires is known to be muted; then that is asked again when it may have changed.
     pub(in crate::engine) fn talks_next(&self, group: u32) -> Option<Timestamp> {
-        let incident = self.groups.slots[group].incident.as_deref()?;
+        let incident = self.groups.slots[group].incident.as_deref().filter(|incident| incident.status.is_live())?;
         let opening = incident.talks.opening_kept.then_some(incident.talks.since);
         let next = [opening, self.reminder_due(incident)].into_iter().flatten().min()?;
         (!self.is_known_muted(group)).then_some(next)
@@ -155,10 +155,11 @@ impl Shard {
         }
         // What they were not told of does not end for them either.
         let unknown = std::mem::replace(&mut incident.talks.opening_kept, false) && occasion == Occasion::Resolved;
-        let text = match (occasion, incident.work.reopened) {
-            (Occasion::Opened, 0) => "it has opened".to_owned(),
-            (Occasion::Opened, _) => "it came back".to_owned(),
-            (Occasion::Resolved, _) => incident.work.resolution.as_deref().unwrap_or("it is over").to_owned(),
+        let again = incident.talks.since > incident.opened_at;
+        let text = match occasion {
+            Occasion::Opened if again => "it came back".to_owned(),
+            Occasion::Opened => "it has opened".to_owned(),
+            Occasion::Resolved => incident.work.resolution.as_deref().unwrap_or("it is over").to_owned(),
         };
         let rules = self.rules.clone();
         let mut audiences = rules.communication.audiences().iter().filter(hear).peekable();
@@ -220,5 +221,23 @@ impl Shard {
         let spoken = Audience::Spoken(audience.notify.clone());
         let detail = format!("to {}{fallback}: {text}", audience.name);
         self.tell(now, group, (Move::Update, Reason::StatusUpdate), &spoken, detail);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::incident::IncidentDoc;
+    use crate::identity::IncidentId;
+    use crate::rules::INCIDENT_FIELDS;
+
+    use super::*;
+
+    #[test]
+    fn a_template_may_speak_of_every_field_that_a_document_shows() {
+        let doc = IncidentDoc { services: vec!["shop".into()], ..IncidentDoc::blank(IncidentId(1), Timestamp::EPOCH) };
+        let shown = serde_json::to_value(&doc).expect("a document is JSON");
+        let shown = shown.as_object().expect("an object").keys();
+        let unknown: Vec<_> = shown.filter(|name| !INCIDENT_FIELDS.contains(&name.as_str())).collect();
+        assert!(unknown.is_empty(), "rules::INCIDENT_FIELDS lacks {unknown:?}");
     }
 }

@@ -22,8 +22,7 @@ pub struct CommunicationConfig {
 
 impl CommunicationConfig {
     /// What holds where nothing is said.
-    pub const DEFAULT: Self =
-        Self { audiences: Vec::new(), cadence: CadenceConfig::DEFAULT, remind: Vec::new() };
+    pub const DEFAULT: Self = Self { audiences: Vec::new(), cadence: CadenceConfig::DEFAULT, remind: Vec::new() };
 }
 
 /// Some who are told by status updates.

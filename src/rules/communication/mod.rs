@@ -12,8 +12,8 @@ pub use config::{AudienceConfig, CadenceConfig, CommunicationConfig, Occasion};
 pub use template::{INCIDENT_FIELDS, MESSAGE_BYTES_MAX};
 use template::{Spoken, Templates};
 
+use super::Priority;
 use super::validate::{Problem, check_name};
-use super::{Priority, RuleConfig};
 use crate::event::{duration, hint};
 
 /// Each may be told by itself whenever an incident opens, in a decision of its own.
@@ -110,20 +110,6 @@ impl Communication {
         let remind = config.remind.iter().map(|sink| sink.as_str().into()).collect();
         (Self { audiences, cadence: config.cadence, remind }, problems)
     }
-}
-
-/// Sinks that no rule, but an audience tells: a rule that names no sinks tells them as well.
-pub(super) fn told_by_rules(config: &CommunicationConfig, rules: &[RuleConfig]) -> Vec<Problem> {
-    let Some(rule) = rules.iter().find(|rule| rule.notify.is_none()) else { return Vec::new() };
-    let shared = |(place, audience): (usize, &AudienceConfig)| {
-        let sink = audience.notify.first()?;
-        let message = format!(
-            "the sink \"{sink}\" is told of everything as well, because the rule \"{}\" names no sinks in `notify`",
-            rule.name
-        );
-        Some(Problem::warning(format!("communication.audiences[{place}].notify[0]"), message))
-    };
-    config.audiences.iter().enumerate().filter_map(shared).collect()
 }
 
 fn name_problem(name: &str, earlier: Option<usize>) -> Option<String> {

@@ -171,8 +171,9 @@ fn known(path: &str) -> Result<(), String> {
     }
     match parts.next().filter(|field| root == VARIABLES[0] && !INCIDENT_FIELDS.contains(field)) {
         Some(field) => {
-            let hint = hint(field, INCIDENT_FIELDS);
-            Err(format!("an incident has no \"{field}\"{hint} (it has {})", INCIDENT_FIELDS.join(", ")))
+            let near = hint(field, INCIDENT_FIELDS);
+            let all = || format!(" (it has {})", INCIDENT_FIELDS.join(", "));
+            Err(format!("an incident has no \"{field}\"{}", if near.is_empty() { all() } else { near }))
         }
         None => Ok(()),
     }
@@ -201,7 +202,8 @@ mod tests {
     fn said(template: Option<&str>, text: &str) -> (String, bool) {
         let mut templates = Templates::new();
         templates.add(0, template).expect("a template");
-        let incident = json!({"id": "INC-1", "title": "a\u{202e}b", "status": "open", "hold": null, "alerts": {"firing": 2}});
+        let incident =
+            json!({"id": "INC-1", "title": "a\u{202e}b", "status": "open", "hold": null, "alerts": {"firing": 2}});
         templates.finish()(0).render(&incident, text)
     }
 
@@ -221,16 +223,17 @@ mod tests {
 
     #[test]
     fn what_is_not_shown_is_null_so_that_a_template_can_ask_for_it() {
-        let template = "{{ incident.alerts.firing }}{% if incident.hold %} waits{% endif %}{{ incident.major is none }}";
-        assert_eq!(said(Some(template), ""), ("2true".to_owned(), true));
+        let template = "{{ incident.alerts.firing }}{% if incident.hold %} waits{% endif %}{% if not incident.major %}.{% endif %}";
+        assert_eq!(said(Some(template), ""), ("2.".to_owned(), true));
     }
 
     #[test]
     fn errors_name_the_place_and_the_remedy() {
         for (template, message) in [
-            ("{{ incident.id", "at character 15 of the template: unexpected end of input"),
+            ("{{ incident.id", "at character 13 of the template: unexpected end of input"),
             ("{{ incidnt.id }}", "unknown variable \"incidnt\", did you mean \"incident\"? (there are incident, text)"),
-            ("{{ incident.titel }}", "an incident has no \"titel\", did you mean \"title\"? (it has id, status,"),
+            ("{{ incident.titel }}", "an incident has no \"titel\", did you mean \"title\"?"),
+            ("{{ incident.zebra }}", "an incident has no \"zebra\" (it has id, status,"),
             ("{{ text|shout }}", "unknown filter"),
             ("{{ range(9) }}", "unknown variable \"range\""),
         ] {
