@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 use crate::event::Timestamp;
 use crate::identity::IncidentId;
@@ -92,6 +93,16 @@ impl Delivery {
     pub fn id(&self) -> String {
         delivery_id(self.incident, self.sequence, &self.sink)
     }
+
+    /// Whether it may go away where a newer one of its incident waits: it tells how the incident stands and nothing
+    /// more. A message is told.
+    pub fn folds(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Said {
+            message: Option<IgnoredAny>,
+        }
+        self.action.folds() && serde_json::from_slice(&self.body).map_or(true, |said: Said| said.message.is_none())
+    }
 }
 
 /// See [`Delivery::id`].
@@ -148,6 +159,41 @@ fn turns_writing(char: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_told_before_the_incident_and_keeps_its_delivery_from_folding() {
+        let body = |message| {
+            let document = Document {
+                delivery_id: "INC-0000000000001-4-page",
+                incident_id: IncidentId(1),
+                sequence: 4,
+                action: Action::Updated,
+                reason: "status_update",
+                occurred_at: Timestamp::EPOCH,
+                message,
+                incident: &serde_json::json!({"status": "open"}),
+            };
+            String::from_utf8(document.render()).expect("UTF-8")
+        };
+        let golden = concat!(
+            r#"{"delivery_id":"INC-0000000000001-4-page","incident_id":"INC-0000000000001","sequence":4,"#,
+            r#""action":"updated","reason":"status_update","occurred_at":"1970-01-01T00:00:00Z","#,
+            r#""message":"we work on it\nnext: 12:00","incident":{"status":"open"}}"#
+        );
+        assert_eq!(body(Some("we work on it\nnext: 12:00")), golden);
+        assert_eq!(body(None), golden.replace(r#""message":"we work on it\nnext: 12:00","#, ""));
+        for (message, folds) in [(Some("we work on it"), false), (None, true)] {
+            let delivery = Delivery {
+                sink: "page".into(),
+                incident: IncidentId(1),
+                sequence: 4,
+                action: Action::Updated,
+                body: body(message).into_bytes(),
+                created_at: Timestamp::EPOCH,
+            };
+            assert_eq!(delivery.folds(), folds);
+        }
+    }
 
     #[test]
     fn a_document_says_the_same_without_characters_that_turn_the_direction_of_writing() {

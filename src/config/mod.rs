@@ -38,9 +38,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Limits, duration};
 use crate::rules::{
-    self, AgreementConfig, CalendarConfig, ChangesConfig, DEFAULT_MATRIX, DeadlineConfigs, Definition, HeartbeatConfig,
-    ImpactRisesConfig, InhibitRuleConfig, KnownNames, MaintenanceConfig, Matrix, Problem, RuleConfig, RuleSet,
-    ServiceConfig, SetConfig, Share, TargetsConfig, TeamConfig, TopologyConfig, UrgencyRisesConfig,
+    self, AgreementConfig, CalendarConfig, ChangesConfig, CommunicationConfig, DEFAULT_MATRIX, DeadlineConfigs,
+    Definition, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames, MaintenanceConfig, Matrix, Problem,
+    RuleConfig, RuleSet, ServiceConfig, SetConfig, Share, TargetsConfig, TeamConfig, TopologyConfig,
+    UrgencyRisesConfig,
 };
 use crate::sinks::{self, SinkConfig};
 
@@ -115,6 +116,8 @@ pub struct Config {
     pub calendars: Vec<CalendarConfig>,
     /// Targets that differ from `priority.targets`, for the services that name them; at most 1,000. Default: none.
     pub agreements: Vec<AgreementConfig>,
+    /// Status updates: who can be told how an incident stands, and how often.
+    pub communication: CommunicationConfig,
     /// Who is told. Default: standard output.
     pub sinks: Vec<SinkConfig>,
     /// How long a stop waits for requests and deliveries under way. Default `30s`; at most `1h`.
@@ -294,6 +297,7 @@ impl Config {
                 warn_at: &self.priority.warn_at,
                 pause_while_muted: self.priority.pause_while_muted,
             },
+            communication: &self.communication,
         }
     }
 
@@ -402,6 +406,7 @@ impl Default for Config {
             priority: PriorityConfig::default(),
             calendars: Vec::new(),
             agreements: Vec::new(),
+            communication: CommunicationConfig::default(),
             sinks: vec![SinkConfig::new("stdout", sinks::Kind::Stdout(sinks::stdout::Config::default()))],
             shutdown_grace: Duration::from_secs(30),
             log: LogConfig::default(),

@@ -43,6 +43,7 @@ fn the_example_spells_out_the_defaults_where_it_says_so() {
         rules: specific.rules.clone(),
         services: specific.services.clone(),
         teams: specific.teams.clone(),
+        communication: specific.communication.clone(),
         heartbeats: Vec::new(),
         sets: Vec::new(),
         source_lateness: Default::default(),

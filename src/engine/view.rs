@@ -56,7 +56,7 @@ impl Shard {
             major: incident.escalation.major_doc(),
             assignment: incident.assignment.doc(incident.updated_at),
             resolution: incident.work.resolution.clone(),
-            next_update_due: incident.talks.next_due,
+            next_update_due: self.next_update_due(incident),
             services: incident.priority_of.services(),
             service_binding: incident.service_of.doc(),
             reasons: incident.reasons.clone(),

@@ -1,7 +1,7 @@
 //! The part of a sink's queue that is held in memory: which delivery may go next, and what folds into what.
 //!
 //! Per incident a queue in the order of sequences, of which only the head may be in flight. Consecutive deliveries
-//! that fold become the newest of them; one in flight is never folded. Pure: `now` is handed in, the size is bounded
+//! that fold become the newest of them; one in flight, or with a message, is never folded. Pure: `now` is handed in, the size is bounded
 //! by whoever pushes.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -203,7 +203,7 @@ impl Queue {
             return None;
         }
         let (older, newer) = (self.waiting.get(place)?, self.waiting.get(place + 1)?);
-        if !(older.delivery.action.folds() && newer.delivery.action.folds()) {
+        if !(newer.delivery.action.folds() && older.delivery.folds()) {
             return None;
         }
         let older = self.waiting.remove(place)?;
@@ -261,6 +261,17 @@ mod tests {
             filled(&[&deliveries[..], &[(6, 8, Updated), (7, 7, Updated), (8, 7, Resolved)]].concat());
         assert_eq!(folded, [2, 5]);
         assert_eq!(drain(&mut window), [1, 3, 4, 6, 7, 8]);
+    }
+
+    #[test]
+    fn an_update_with_a_message_is_not_folded_and_lets_older_ones_fold_into_it() {
+        let mut window = Window::default();
+        let mut said = pending(3, 7, Updated);
+        said.delivery.body = br#"{"message":"we work on it","incident":{}}"#.to_vec();
+        let plain = |row| PendingDelivery { row, ..pending(row, 7, Updated) };
+        let folded = [pending(1, 7, Opened), plain(2), said, plain(4), plain(5)];
+        let folded: Vec<i64> = folded.into_iter().filter_map(|one| window.push(one)).collect();
+        assert_eq!((folded, drain(&mut window)), (vec![2, 4], vec![1, 3, 5]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::changes::ChangesConfig;
+use super::communication::{Communication, CommunicationConfig};
 use super::condition::{self, Late, OpenWhen, WindowType};
 use super::deadlines::{Calendars, DeadlineConfigs, Targets};
 use super::expression::{Expression, Expressions};
@@ -136,6 +137,8 @@ pub struct RuleSet {
     pub calendars: Calendars,
     /// By when an incident must be answered and ended.
     pub targets: Targets,
+    /// Who is told by status updates, and how often.
+    pub communication: Communication,
 }
 
 /// All that a configuration says about correlation.
@@ -179,12 +182,15 @@ pub struct Definition<'a> {
     pub sets: &'a [SetConfig],
     /// Calendars and targets.
     pub deadlines: DeadlineConfigs<'a>,
+    /// Who is told by status updates, and how often.
+    pub communication: &'a CommunicationConfig,
 }
 
 impl<'a> Definition<'a> {
     /// Rules that tell these sinks, and nothing else.
     pub fn of(rules: &'a [RuleConfig], sinks: &'a [String]) -> Self {
         static IMPACT: ImpactRisesConfig = ImpactRisesConfig::DEFAULT;
+        static COMMUNICATION: CommunicationConfig = CommunicationConfig::DEFAULT;
         Self {
             rules,
             sinks,
@@ -205,6 +211,7 @@ impl<'a> Definition<'a> {
             heartbeats: &[],
             sets: &[],
             deadlines: DeadlineConfigs::NONE,
+            communication: &COMMUNICATION,
         }
     }
 }
@@ -269,6 +276,7 @@ impl RuleSet {
             heartbeats: Vec::new(),
             calendars: Calendars::default(),
             targets: Targets::default(),
+            communication: Communication::default(),
         }
     }
 
@@ -372,6 +380,9 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     let (targets, wrong) = Targets::compile(definition.deadlines, &calendars);
     problems.extend(wrong);
     (set.calendars, set.targets) = (calendars, targets);
+    let (communication, wrong) = Communication::compile(definition.communication, sinks);
+    set.communication = communication;
+    problems.extend(wrong);
     problems.sort_by_key(|problem| problem.warning);
     (set, problems)
 }

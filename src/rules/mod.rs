@@ -5,6 +5,7 @@
 //! all errors are found at load, and matching never fails.
 
 mod changes;
+mod communication;
 mod compile;
 mod condition;
 mod deadlines;
@@ -25,6 +26,10 @@ mod union;
 mod validate;
 
 pub use changes::ChangesConfig;
+pub use communication::{
+    AudienceConfig, CadenceConfig, Communication, CommunicationConfig, INCIDENT_FIELDS, INTERNAL, MESSAGE_BYTES_MAX,
+    Occasion, StatusAudience,
+};
 pub use compile::{Definition, Rule, RuleSet, Subject, compile};
 pub use condition::{
     AbsenceConfig, DistinctConfig, Late, OpenWhen, OpenWhenConfig, RatioConfig, STEPS_MAX, StepConfig, WindowType,

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use minijinja::value::{Object, Value};
-use minijinja::{Environment, ErrorKind, UndefinedBehavior};
+use minijinja::{Environment, Error, ErrorKind, Template, UndefinedBehavior};
 
 use crate::event::Severity;
 use crate::event::hint;
@@ -64,14 +64,11 @@ impl Title {
         (!title.trim().is_empty()).then_some(title)
     }
 
-    fn write(&self, context: Value) -> Result<String, minijinja::Error> {
-        let mut line = Line::default();
+    fn write(&self, context: Value) -> Result<String, Error> {
         let template = self.environment.get_template(&self.name)?;
-        let written = template.render_captured_to(context, &mut line).map(drop);
-        if !line.full {
-            written?;
-        }
-        Ok(line.into_text())
+        let steers = |c: char| c.is_control() || turns_writing(c);
+        let line = render(&template, context, TITLE_BYTES_MAX)?;
+        Ok(line.chars().map(|char| if steers(char) { ' ' } else { char }).collect())
     }
 }
 
@@ -88,13 +85,7 @@ pub(super) struct Titles {
 
 impl Titles {
     pub(super) fn new() -> Self {
-        let mut environment = Environment::new();
-        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_fuel(Some(FUEL));
-        let globals: Vec<String> = environment.globals().map(|(name, _)| name.to_owned()).collect();
-        globals.iter().for_each(|name| environment.remove_global(name));
-        Self { environment }
+        Self { environment: environment(FUEL) }
     }
 
     /// Adds the template of a rule.
@@ -124,6 +115,32 @@ impl Titles {
     }
 }
 
+/// Where templates are strict, know no function, and run out of fuel.
+pub(in crate::rules) fn environment(fuel: u64) -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(fuel));
+    let globals: Vec<String> = environment.globals().map(|(name, _)| name.to_owned()).collect();
+    globals.iter().for_each(|name| environment.remove_global(name));
+    environment
+}
+
+/// What a template says, cut at so many bytes.
+pub(in crate::rules) fn render(template: &Template<'_, '_>, context: Value, max: usize) -> Result<String, Error> {
+    let mut text = Bounded { bytes: Vec::new(), max, full: false };
+    let written = template.render_captured_to(context, &mut text).map(drop);
+    if !text.full {
+        written?;
+    }
+    Ok(text.into_text())
+}
+
+/// Whether a character turns the direction of writing.
+pub(in crate::rules) fn turns_writing(char: char) -> bool {
+    matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 fn map<'a>(pairs: impl Iterator<Item = (&'a str, Value)>) -> Value {
     Value::from_object(pairs.map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<String, Value>>())
 }
@@ -146,7 +163,7 @@ fn known(path: &str, group_by: &[String]) -> Result<(), String> {
 }
 
 /// Faults of the template itself, whatever the alert; others (a missing label) depend on the alert.
-fn always_fails(kind: ErrorKind) -> bool {
+pub(in crate::rules) fn always_fails(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::UnknownFilter
@@ -161,7 +178,7 @@ fn always_fails(kind: ErrorKind) -> bool {
     )
 }
 
-fn located(error: &minijinja::Error, template: &str) -> String {
+pub(in crate::rules) fn located(error: &Error, template: &str) -> String {
     let what = match (error.kind(), error.detail()) {
         (ErrorKind::SyntaxError, Some(detail)) => detail.to_owned(),
         (kind, Some(detail)) => format!("{kind}: {detail}"),
@@ -189,27 +206,27 @@ impl Object for AnyLabel {
     }
 }
 
-/// One line of bounded length; refuses to be written once it is full, which ends the rendering.
-#[derive(Default)]
-struct Line {
+/// Text of bounded length; refuses to be written once it is full, which ends the rendering.
+struct Bounded {
     bytes: Vec<u8>,
+    max: usize,
     full: bool,
 }
 
-impl Line {
+impl Bounded {
     fn into_text(self) -> String {
-        let valid = match std::str::from_utf8(&self.bytes) {
-            Ok(text) => text,
-            Err(cut) => std::str::from_utf8(&self.bytes[..cut.valid_up_to()]).expect("valid up to there"),
-        };
-        let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        valid.chars().map(|char| if steers(char) { ' ' } else { char }).collect()
+        String::from_utf8(self.bytes).unwrap_or_else(|cut| {
+            let valid = cut.utf8_error().valid_up_to();
+            let mut bytes = cut.into_bytes();
+            bytes.truncate(valid);
+            String::from_utf8(bytes).expect("valid up to there")
+        })
     }
 }
 
-impl Write for Line {
+impl Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = (TITLE_BYTES_MAX - self.bytes.len()).min(bytes.len());
+        let room = (self.max - self.bytes.len()).min(bytes.len());
         self.bytes.extend_from_slice(&bytes[..room]);
         if room < bytes.len() {
             self.full = true;

@@ -75,15 +75,18 @@ impl Sink for Stdout {
     }
 }
 
-/// `2026-01-31T12:00:00Z  INC-… opened  P1  checkout degraded  (2 of 3 alerts firing, 812 events)`
+/// `2026-01-31T12:00:00Z  INC-… opened  P1  checkout degraded  (2 of 3 alerts firing, 812 events)`, and what else is
+/// told: `: we work on it`.
 fn text_line(delivery: &Delivery) -> String {
     let document: Value = serde_json::from_slice(&delivery.body).unwrap_or_default();
     let incident = &document["incident"];
     let text = |value: &Value| printable(value.as_str().unwrap_or("-").as_bytes());
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     let time = document["occurred_at"].as_str().map_or_else(|| delivery.created_at.to_string(), str::to_owned);
+    let message = document["message"].as_str().map(|said| format!(": {}", printable(said.as_bytes())));
     format!(
-        "{time}  {id}  {action:<12}  {priority}  {title}  ({firing} of {total} alerts firing, {events} events)",
+        "{time}  {id}  {action:<12}  {priority}  {title}  ({firing} of {total} alerts firing, {events} events){message}",
+        message = message.unwrap_or_default(),
         time = printable(time.as_bytes()),
         id = delivery.incident,
         action = delivery.action.as_str(),
@@ -119,5 +122,13 @@ mod tests {
         let line = text_line(&delivery);
         let expected = "opened        P1  a\\nb\\u{1b}[31m  (2 of 3 alerts firing, 812 events)";
         assert!(line.starts_with("2026-01-31T12:00:00Z  INC-0000000000001  ") && line.ends_with(expected), "{line}");
+    }
+
+    #[test]
+    fn a_line_of_text_ends_in_the_message() {
+        let mut delivery = delivery(1, 1);
+        delivery.body = br#"{"message":"we work on it\nnext: 12:00","incident":{"events":1}}"#.to_vec();
+        let line = text_line(&delivery);
+        assert!(line.ends_with("events): we work on it\\nnext: 12:00"), "{line}");
     }
 }

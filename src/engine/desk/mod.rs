@@ -76,7 +76,8 @@ pub enum Order {
     Note {
         /// What.
         text: String,
-        /// `internal`, `public`, or the name of a configured audience.
+        /// `internal`, or the name of a configured audience such as `public`. Internal where empty.
+        #[serde(default)]
         audience: String,
     },
     /// Links it to something.

@@ -368,6 +368,8 @@ impl Shard {
                         self.groups.slots[slot].rule = RETIRED;
                         self.mark_group(slot, Dirty::Whole);
                     }
+                    // What is due may have moved, as by another cadence.
+                    self.schedule_group(slot);
                 }
                 _ => {
                     report.of(&self.groups.slots[slot].rule_name).dropped += 1;

@@ -25,6 +25,20 @@ impl Shard {
         self.problems_follow(now, group, before, after);
     }
 
+    /// It has gone there, and that was told: what else is said of it.
+    pub(in crate::engine) fn tell_further(
+        &mut self,
+        now: Timestamp,
+        group: u32,
+        before: IncidentStatus,
+        after: IncidentStatus,
+    ) {
+        if before == IncidentStatus::New {
+            self.tell_owner(now, group);
+        }
+        self.tell_of_move(now, group, before, after);
+    }
+
     /// The incident's priority, its service, or what is configured for them is another one.
     pub(in crate::engine) fn priority_turned(&mut self, now: Timestamp, group: u32) {
         self.deadlines_turned(now, group);

@@ -16,14 +16,23 @@ use crate::rules::Priority;
 /// Who is meant to be told.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::engine) enum Audience {
-    /// The rule's sinks; and those that an escalation has reached, where the incident is taken, ends or comes back.
+    /// The rule's sinks; and those that an escalation has reached and those of the assignee, where the incident is taken, ends or comes back.
     Rule,
+    /// The same, and these.
+    Also(Arc<[Arc<str>]>),
     /// Nobody now: the timeline has it, sinks hear of it with what else is gathered.
     Later,
     /// These and nobody else, unless all that fires is muted.
     Sinks(Arc<[Arc<str>]>),
     /// These and nobody else, whatever is muted: the word of a person.
     Spoken(Arc<[Arc<str>]>),
+}
+
+impl Audience {
+    /// Whether the rule's sinks are among them.
+    fn is_by_rule(&self) -> bool {
+        matches!(self, Audience::Rule | Audience::Also(_))
+    }
 }
 
 impl Shard {
@@ -110,7 +119,7 @@ impl Shard {
         mut detail: String,
     ) {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
-        if *audience == Audience::Rule {
+        if audience.is_by_rule() {
             let news = std::mem::take(&mut incident.gathered).news();
             let symptoms = incident.relations.untold.take_news().unwrap_or_default();
             for news in [symptoms, news].into_iter().filter(|news| !news.is_empty()) {
@@ -134,6 +143,9 @@ impl Shard {
         }
         self.mark_group(group, Dirty::Whole);
         self.decide(now, group, (step, action, reason), audience, detail);
+        if before != after {
+            self.tell_further(now, group, before, after);
+        }
         self.schedule_group(group);
     }
 
@@ -162,7 +174,7 @@ impl Shard {
             detail.push_str("; nobody is told: all that fires is muted");
         }
         let notify = if muted { Arc::default() } else { notify };
-        let by_rule = *audience == Audience::Rule && !notify.is_empty();
+        let by_rule = audience.is_by_rule() && !notify.is_empty();
         let told_as = if by_rule { self.told_as(group, action) } else { action };
         let state = &self.groups.slots[group];
         let Some(incident) = state.incident.as_deref() else { return };
@@ -196,13 +208,19 @@ impl Shard {
         match audience {
             Audience::Later => Arc::default(),
             Audience::Sinks(sinks) | Audience::Spoken(sinks) => sinks.clone(),
-            Audience::Rule if incident.relations.mutes(action) => Arc::default(),
-            Audience::Rule => {
+            _ if incident.relations.mutes(action) => Arc::default(),
+            Audience::Rule | Audience::Also(_) => {
                 let ends =
                     matches!(action, Action::Acknowledged | Action::Resolved | Action::Reopened | Action::Closed);
                 let (rule, reached) = (&incident.policy.notify, &incident.escalation.reached);
-                let others = reached.iter().filter(|sink| ends && !rule.contains(sink)).cloned();
-                let others: Vec<_> = others.collect();
+                let assignee = self.assignee_sinks(group);
+                let also: &[Arc<str>] = if let Audience::Also(also) = audience { also } else { &[] };
+                let mut others: Vec<Arc<str>> = Vec::new();
+                for sink in reached.iter().chain(assignee.iter()).filter(|_| ends).chain(also) {
+                    if !rule.contains(sink) && !others.contains(sink) {
+                        others.push(sink.clone());
+                    }
+                }
                 if others.is_empty() { rule.clone() } else { rule.iter().cloned().chain(others).collect() }
             }
         }

@@ -63,6 +63,16 @@ impl Shard {
         muted
     }
 
+    /// What [`Shard::is_group_muted`] has found out, as far as that still holds.
+    pub(in crate::engine) fn is_known_muted(&self, group: u32) -> bool {
+        let state = &self.groups.slots[group];
+        let hush = state.incident.as_deref().map(|incident| incident.hush).unwrap_or_default();
+        match state.firing {
+            0 => hush.last_was_muted,
+            _ => hush.all_muted == Some((self.suppression.version, state.members.len())),
+        }
+    }
+
     /// Whether sinks are not told of a decision; a resolve passes where they know the incident.
     pub(in crate::engine) fn keeps_back(&mut self, group: u32, action: Action) -> bool {
         let told = self.groups.slots[group].incident.as_deref().is_some_and(|incident| incident.relations.told);

@@ -1,8 +1,8 @@
 //! What scenarios configure beside rules, services and what mutes: under `with`, alike for a scenario and a reload.
 
 use incidentd::rules::{
-    AgreementConfig, CalendarConfig, DeadlineConfigs, Definition, ImpactRisesConfig, RuleConfig, Share, TargetsConfig,
-    TeamConfig, UrgencyRisesConfig,
+    AgreementConfig, CalendarConfig, CommunicationConfig, DeadlineConfigs, Definition, ImpactRisesConfig, RuleConfig,
+    Share, TargetsConfig, TeamConfig, UrgencyRisesConfig,
 };
 use serde::Deserialize;
 
@@ -16,6 +16,8 @@ pub struct Parts {
     agreements: Vec<AgreementConfig>,
     teams: Vec<TeamConfig>,
     priority: Priorities,
+    /// Who is told by status updates, and how often.
+    communication: CommunicationConfig,
 }
 
 /// What raises priorities, and what is agreed for them.
@@ -45,6 +47,7 @@ impl Parts {
             warn_at,
             pause_while_muted: *pause_while_muted,
         };
-        Definition { deadlines, teams: &self.teams, impact, urgency, ..Definition::of(rules, sinks) }
+        let (teams, communication) = (&self.teams[..], &self.communication);
+        Definition { deadlines, teams, communication, impact, urgency, ..Definition::of(rules, sinks) }
     }
 }

@@ -428,7 +428,7 @@ impl Run {
             text.push_str(&format!(" to {}", sinks.join(", ")));
         }
         if let Some(message) = &told.message {
-            text.push_str(&format!(": {message}"));
+            text.push_str(&format!(": {}", self.numbered(message)));
         }
         text
     }
