@@ -151,7 +151,7 @@ impl Shard {
 }
 
 /// Names what would be legal instead.
-fn illegal(status: IncidentStatus, step: Move) -> String {
+pub(in crate::engine) fn illegal(status: IncidentStatus, step: Move) -> String {
     let commands = status.orders().map(|row| row.step).filter(|step| *step != Move::Update);
     let legal: Vec<&str> = commands.map(Move::as_str).collect();
     let legal = if legal.is_empty() { "nothing".to_owned() } else { legal.join(", ") };

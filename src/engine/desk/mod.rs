@@ -5,7 +5,7 @@
 //! [`TEXT_BYTES_MAX`]; a longer one is refused.
 
 pub(super) mod assignment;
-mod guards;
+pub(super) mod guards;
 mod letting_go;
 pub(super) mod links;
 pub(super) mod status;
