@@ -39,8 +39,8 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Limits, duration};
 use crate::rules::{
     self, AgreementConfig, CalendarConfig, ChangesConfig, DEFAULT_MATRIX, DeadlineConfigs, Definition, HeartbeatConfig,
-    InhibitRuleConfig, MaintenanceConfig, Matrix, Problem, RuleConfig, RuleSet, ServiceConfig, SetConfig, Share,
-    TargetsConfig, TopologyConfig,
+    ImpactRisesConfig, InhibitRuleConfig, KnownNames, MaintenanceConfig, Matrix, Problem, RuleConfig, RuleSet,
+    ServiceConfig, SetConfig, Share, TargetsConfig, TeamConfig, TopologyConfig, UrgencyRisesConfig,
 };
 use crate::sinks::{self, SinkConfig};
 
@@ -88,10 +88,12 @@ pub struct Config {
     pub rules: Vec<RuleConfig>,
     /// Known sets, such as the hosts of each rack, for `open_when: ratio`; at most 1,000,000 members in all.
     pub sets: Vec<SetConfig>,
+    /// Who can be given an incident: teams and suppliers; up to 10,000. Default none: any name can.
+    pub teams: Vec<TeamConfig>,
     /// The service catalogue: what belongs to which service, and what depends on what.
     pub services: Vec<ServiceConfig>,
-    /// A file with more services: YAML or JSON (a list as in `services`), or CSV (columns `name`, `match`, `depends_on`,
-    /// `impact`; items of a list are separated by `;`). At most 64 MiB. Default: none.
+    /// A file with more services: YAML or JSON (a list as in `services`), or CSV (columns named as its keys;
+    /// items of a list are separated by `;`). At most 64 MiB. Default: none.
     pub services_file: Option<PathBuf>,
     /// What that file says; nothing where it was not or could not be read.
     #[serde(skip)]
@@ -155,6 +157,10 @@ pub struct DedupConfig {
 pub struct PriorityConfig {
     /// Rows are the impact, columns the urgency, each high, medium, low.
     pub matrix: Matrix,
+    /// What raises the impact of incidents whose rule has `impact: from_service`.
+    pub impact: ImpactRisesConfig,
+    /// What raises the urgency of incidents whose rule fixes none.
+    pub urgency: UrgencyRisesConfig,
     /// Agreed deadlines by priority, in working time. Default: none.
     pub targets: TargetsConfig,
     /// Shares of a target at which is warned, rising; 1% to 99%, at most 8. Default `[50%, 80%]`.
@@ -267,8 +273,13 @@ impl Config {
             sinks,
             matrix: self.priority.matrix,
             scope: &self.scope,
+            impact: &self.priority.impact,
+            urgency: &self.priority.urgency,
+            teams: &self.teams,
+            known: KnownNames::default(),
             services: &self.services,
             listed_services: self.listed.as_ref().map_or(&[], |listed| &listed.services),
+            listed_lines: self.listed.as_ref().map_or(&[], |listed| &listed.lines),
             services_missing: self.services_file.is_some() && self.listed.is_none(),
             topology: &self.topology,
             changes: &self.changes,
@@ -379,6 +390,7 @@ impl Default for Config {
             sources: SourcesConfig::default(),
             rules: rules::default_rules(),
             sets: Vec::new(),
+            teams: Vec::new(),
             services: Vec::new(),
             services_file: None,
             listed: None,
@@ -413,6 +425,8 @@ impl Default for PriorityConfig {
     fn default() -> Self {
         Self {
             matrix: DEFAULT_MATRIX,
+            impact: ImpactRisesConfig::DEFAULT,
+            urgency: UrgencyRisesConfig::DEFAULT,
             targets: TargetsConfig::new(),
             warn_at: vec![Share::HALF, Share::MOST],
             pause_while_muted: false,

@@ -18,8 +18,19 @@ pub(super) const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Values in a YAML file, keys among them; a service with five dependencies has about ten.
 const NODES_MAX: usize = 20_000_000;
 
-const COLUMNS: [&str; 4] = ["name", "match", "depends_on", "impact"];
-const COLUMNS_TO_COME: [&str; 2] = ["owner", "escalation"];
+const COLUMNS: [&str; 11] = [
+    "name",
+    "match",
+    "depends_on",
+    "impact",
+    "users",
+    "owner",
+    "suppliers",
+    "runbook",
+    "escalation",
+    "calendar",
+    "agreement",
+];
 const IMPACTS: [(&str, Level); 3] = [("high", Level::High), ("medium", Level::Medium), ("low", Level::Low)];
 
 /// What a file lists.
@@ -29,7 +40,7 @@ pub struct ListedServices {
     name: String,
     pub(super) services: Vec<ServiceConfig>,
     /// Where each of them stands.
-    lines: Vec<u32>,
+    pub(super) lines: Vec<u32>,
 }
 
 impl ListedServices {
@@ -100,7 +111,6 @@ fn in_our_words(said: &str) -> String {
     let said = said.lines().next().unwrap_or_default();
     let unknown = said.split_once("unknown field `").and_then(|(_, rest)| rest.split_once('`'));
     match unknown {
-        Some((key, _)) if COLUMNS_TO_COME.contains(&key) => format!("`{key}` is not yet supported"),
         Some((key, _)) => format!("unknown field `{key}`{}", hint(key, COLUMNS).replace('"', "`")),
         None => said.rsplit_once(" at line ").map_or(said, |(what, _)| what).to_owned(),
     }
@@ -132,9 +142,6 @@ fn columns(header: &csv::StringRecord) -> Result<[Option<usize>; COLUMNS.len()],
     let fault = |message: String| Fault { line: 1, message };
     let mut places = [None; COLUMNS.len()];
     for (place, name) in header.iter().enumerate() {
-        if COLUMNS_TO_COME.contains(&name) {
-            return Err(fault(format!("the column \"{name}\" is not yet supported; leave it out")));
-        }
         let Some(known) = COLUMNS.iter().position(|known| *known == name) else {
             let hint = hint(name, COLUMNS);
             return Err(fault(format!("unknown column \"{name}\"{hint} (known are {})", COLUMNS.join(", "))));
@@ -150,24 +157,36 @@ fn columns(header: &csv::StringRecord) -> Result<[Option<usize>; COLUMNS.len()],
 }
 
 fn row(columns: &[Option<usize>; COLUMNS.len()], record: &csv::StringRecord) -> Result<ServiceConfig, String> {
-    let [name, matchers, depends_on, impact] = columns.map(|column| column.and_then(|column| record.get(column)));
+    let cells = columns.map(|column| column.and_then(|column| record.get(column)).filter(|cell| !cell.is_empty()));
+    let [name, matchers, depends_on, impact, users, owner, suppliers, runbook, escalation, calendar, agreement] = cells;
     let items = |cell: Option<&str>| -> Vec<String> {
         let items = cell.unwrap_or_default().split(';').map(str::trim);
         items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
     };
-    let impact = match impact.unwrap_or_default() {
-        "" => None,
-        text => {
-            let known = IMPACTS.iter().find(|(name, _)| *name == text);
-            let wrong = || {
-                let names = IMPACTS.map(|(name, _)| name);
-                format!("impact is one of {}, not \"{text}\"{}", names.join(", "), hint(text, names))
-            };
-            Some(known.ok_or_else(wrong)?.1)
-        }
+    let text = |cell: Option<&str>| cell.map(str::to_owned);
+    let number = |users: &str| users.parse().map_err(|_| format!("users is 0 to {}, not \"{users}\"", u32::MAX));
+    Ok(ServiceConfig {
+        name: name.unwrap_or_default().to_owned(),
+        matchers: items(matchers),
+        depends_on: items(depends_on),
+        impact: impact.map(level).transpose()?,
+        users: users.map(number).transpose()?,
+        owner: text(owner),
+        suppliers: items(suppliers),
+        runbook: text(runbook),
+        escalation: text(escalation),
+        calendar: text(calendar),
+        agreement: text(agreement),
+    })
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    let known = IMPACTS.iter().find(|(name, _)| *name == text);
+    let wrong = || {
+        let names = IMPACTS.map(|(name, _)| name);
+        format!("impact is one of {}, not \"{text}\"{}", names.join(", "), hint(text, names))
     };
-    let name = name.unwrap_or_default().to_owned();
-    Ok(ServiceConfig { name, matchers: items(matchers), depends_on: items(depends_on), impact })
+    Ok(known.ok_or_else(wrong)?.1)
 }
 
 fn csv_fault(error: &csv::Error) -> Fault {
@@ -191,12 +210,15 @@ mod tests {
 
     #[test]
     fn a_table_says_the_same_as_a_list() {
-        let csv = "name,depends_on,impact,match\n\
-                   checkout, payments-db ; edge-lb,high,\n\
-                   payments-db,,,\"job=\"\"postgres\"\";env!=dev\"\n";
-        let yaml = "# ours\n- { name: checkout, depends_on: [payments-db, edge-lb], impact: high }\n\
+        let csv = "name,depends_on,impact,match,users,owner,suppliers,runbook,escalation,calendar,agreement\n\
+                   checkout, payments-db ; edge-lb,high,,20000,team-payments,acme; b2b,https://r/c,standard,office,gold\n\
+                   payments-db,,,\"job=\"\"postgres\"\";env!=dev\",,,,,,,\n";
+        let yaml = "# ours\n- { name: checkout, depends_on: [payments-db, edge-lb], impact: high, users: 20000, owner: team-payments, \
+                    suppliers: [acme, b2b], runbook: 'https://r/c', escalation: standard, calendar: office, agreement: gold }\n\
                     - name: payments-db\n  match: ['job=\"postgres\"', 'env!=dev']\n";
-        let json = r#"[{"name": "checkout", "depends_on": ["payments-db", "edge-lb"], "impact": "high"},
+        let json = r#"[{"name": "checkout", "depends_on": ["payments-db", "edge-lb"], "impact": "high", "users": 20000,
+                        "owner": "team-payments", "suppliers": ["acme", "b2b"], "runbook": "https://r/c",
+                        "escalation": "standard", "calendar": "office", "agreement": "gold"},
                        {"name": "payments-db", "match": ["job=\"postgres\"", "env!=dev"]}]"#;
         let table = parse("s.csv", csv).expect("a table");
         assert_eq!(table.lines, [2, 3]);
@@ -216,13 +238,13 @@ mod tests {
             (
                 "s.csv",
                 "",
-                "s.csv:1: the first line names the columns: name,match,depends_on,impact; name must be there",
+                "s.csv:1: the first line names the columns: name,match,depends_on,impact,users,owner,suppliers,runbook,escalation,calendar,agreement; name must be there",
             ),
-            ("s.csv", "name,owner\n", "s.csv:1: the column \"owner\" is not yet supported; leave it out"),
+            ("s.csv", "name,users\na,many\n", "s.csv:2: users is 0 to 4294967295, not \"many\""),
             (
                 "s.csv",
                 "name,depends\n",
-                "s.csv:1: unknown column \"depends\", did you mean \"depends_on\"? (known are name, match, depends_on, impact)",
+                "s.csv:1: unknown column \"depends\", did you mean \"depends_on\"? (known are name, match, depends_on, impact, users, owner, suppliers, runbook, escalation, calendar, agreement)",
             ),
             ("s.csv", "name,name\n", "s.csv:1: the column \"name\" is there twice"),
             ("s.csv", "name,impact\na,high\nb\n", "s.csv:3: 1 cells where the first line names 2 columns"),
@@ -232,7 +254,7 @@ mod tests {
                 "s.csv:3: impact is one of high, medium, low, not \"hihg\", did you mean \"high\"?",
             ),
             ("s.yaml", "- name: a\n- nam: b\n", "s.yaml:2: unknown field `nam`, did you mean `name`?"),
-            ("s.yaml", "- name: a\n- { name: b, owner: c }\n", "s.yaml:2: `owner` is not yet supported"),
+            ("s.yaml", "- name: a\n- { name: b, ownr: c }\n", "s.yaml:2: unknown field `ownr`, did you mean `owner`?"),
             ("s.yaml", "- name: a\n  depends_on: b\n", "s.yaml:2: "),
             ("s.yaml", "- match: [a=b]\n", "s.yaml:1: missing field `name`"),
             ("s.yaml", "- &a b\n- *a", "s.yaml:1: "),

@@ -42,18 +42,20 @@ fn the_example_spells_out_the_defaults_where_it_says_so() {
         sources: SourcesConfig { kafka: Vec::new(), ..example.sources.clone() },
         rules: specific.rules.clone(),
         services: specific.services.clone(),
+        teams: specific.teams.clone(),
         heartbeats: Vec::new(),
         sets: Vec::new(),
         source_lateness: Default::default(),
         maintenance: specific.maintenance.clone(),
         inhibit_rules: Vec::new(),
-        priority: PriorityConfig { targets: Default::default(), ..example.priority.clone() },
+        priority: specific.priority.clone(),
         calendars: Vec::new(),
         agreements: Vec::new(),
         sinks: specific.sinks.clone(),
         ..example.clone()
     };
     assert_eq!(same, specific);
+    assert_eq!(example.priority.matrix, specific.priority.matrix);
     let pacing = crate::sinks::Pacing { rate_limit: Some(100.0), ..crate::sinks::Pacing::default() };
     assert_eq!(example.sinks[0].pacing, pacing);
     assert_eq!(example.rules[0].window, example.rules[1].window);

@@ -16,10 +16,11 @@ use super::index::Index;
 use super::matcher::Matcher;
 use super::muting::inhibition::{InhibitRuleConfig, Inhibitions};
 use super::muting::maintenance::{MaintenanceConfig, MaintenanceWindow};
+use super::priority::{self, ImpactRisesConfig, PriorityRules, UrgencyRisesConfig};
 use super::routing;
 use super::sets::{SetConfig, Sets};
 use super::title::{Title, Titles};
-use super::topology::{Catalogue, ServiceConfig, Topology, TopologyConfig};
+use super::topology::{Catalogue, KnownNames, ServiceConfig, TeamConfig, Teams, Topology, TopologyConfig};
 use super::union::Union;
 use super::validate::{self, Problem, WINDOW_MAX};
 use super::{DEFAULT_MATRIX, ImpactConfig, Level, Matrix, MissingLabel, Mode, OnStale, Priority, RuleConfig};
@@ -108,8 +109,10 @@ pub struct Rule {
 pub struct RuleSet {
     /// In the order of the configuration.
     pub rules: Vec<Arc<Rule>>,
-    /// `matrix[impact][urgency]`.
-    pub matrix: Matrix,
+    /// What impact and urgency come from, and which priority they make.
+    pub priorities: PriorityRules,
+    /// Who can be given an incident.
+    pub teams: Teams,
     index: Index,
     /// The scope labels.
     pub scope: Vec<Arc<str>>,
@@ -146,10 +149,20 @@ pub struct Definition<'a> {
     pub matrix: Matrix,
     /// The scope labels.
     pub scope: &'a [String],
+    /// What raises the impact.
+    pub impact: &'a ImpactRisesConfig,
+    /// What raises the urgency.
+    pub urgency: &'a UrgencyRisesConfig,
+    /// Who can be given an incident.
+    pub teams: &'a [TeamConfig],
+    /// What else services may name.
+    pub known: KnownNames<'a>,
     /// The service catalogue.
     pub services: &'a [ServiceConfig],
     /// The part of it that stands in a file of its own.
     pub listed_services: &'a [ServiceConfig],
+    /// The line of each of them; empty where they are not known.
+    pub listed_lines: &'a [u32],
     /// Whether that file could not be read, so that services are named that are not known.
     pub services_missing: bool,
     /// How far dependencies are followed.
@@ -171,13 +184,19 @@ pub struct Definition<'a> {
 impl<'a> Definition<'a> {
     /// Rules that tell these sinks, and nothing else.
     pub fn of(rules: &'a [RuleConfig], sinks: &'a [String]) -> Self {
+        static IMPACT: ImpactRisesConfig = ImpactRisesConfig::DEFAULT;
         Self {
             rules,
             sinks,
             matrix: DEFAULT_MATRIX,
             scope: &[],
+            impact: &IMPACT,
+            urgency: &UrgencyRisesConfig::DEFAULT,
+            teams: &[],
+            known: KnownNames::default(),
             services: &[],
             listed_services: &[],
+            listed_lines: &[],
             services_missing: false,
             topology: &TopologyConfig::DEFAULT,
             changes: &ChangesConfig::DEFAULT,
@@ -226,7 +245,7 @@ impl Rule {
 
 impl RuleSet {
     /// Indexes compiled rules.
-    pub fn new(rules: Vec<Arc<Rule>>, matrix: Matrix) -> Self {
+    pub fn new(rules: Vec<Arc<Rule>>) -> Self {
         let index = Index::new(&rules);
         let flapping = FlappingMemory::of(rules.iter().map(|rule| &**rule));
         let place = |place: usize| u32::try_from(place).expect("a configuration of 10 MiB holds fewer rules");
@@ -236,7 +255,8 @@ impl RuleSet {
         let awaits = rules.iter().any(|rule| matches!(rule.open_when, OpenWhen::Absence { .. }));
         Self {
             rules,
-            matrix,
+            priorities: PriorityRules::default(),
+            teams: Teams::default(),
             index,
             scope: Vec::new(),
             flapping,
@@ -280,7 +300,7 @@ impl RuleSet {
 
     /// Impact × urgency.
     pub fn priority(&self, impact: Level, urgency: Level) -> Priority {
-        self.matrix[impact as usize][urgency as usize]
+        self.priorities.priority(impact, urgency)
     }
 
     /// The rule of that name.
@@ -291,7 +311,7 @@ impl RuleSet {
 
 impl Default for RuleSet {
     fn default() -> Self {
-        Self::new(Vec::new(), DEFAULT_MATRIX)
+        Self::new(Vec::new())
     }
 }
 
@@ -299,7 +319,7 @@ impl Default for RuleSet {
 ///
 /// Paths of problems are relative to the configuration, such as `rules[2].match[0]`.
 pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
-    let Definition { rules, sinks, matrix, scope, .. } = *definition;
+    let Definition { rules, sinks, scope, .. } = *definition;
     let (sets, mut problems) = Sets::compile(definition.sets);
     problems.extend(validate::check_set(rules));
     let mut titles = Titles::new();
@@ -327,16 +347,14 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
         rule.title = config.incident.title.is_some().then(|| title(&rule.name));
         Some(Arc::new(rule))
     });
-    let mut set = RuleSet::new(compiled.collect(), matrix);
+    let mut set = RuleSet::new(compiled.collect());
     set.scope = scope.iter().map(|label| label.as_str().into()).collect();
-    let (topology, wrong) = Topology::compile(&Catalogue {
-        services: definition.services,
-        listed: definition.listed_services,
-        missing: definition.services_missing,
-        config: definition.topology,
-    });
-    set.topology = topology;
+    problems.extend(catalogue(definition, &mut set));
+    let Definition { impact, urgency, .. } = *definition;
+    let (priorities, wrong) = PriorityRules::compile(definition.matrix, impact, urgency);
+    set.priorities = priorities;
     problems.extend(wrong);
+    problems.extend(priority::asked_by_nobody(rules, impact, urgency));
     problems.extend(impact_of_nothing(definition));
     set.changes = definition.changes.clone();
     problems.extend(set.changes.problems());
@@ -356,6 +374,26 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     (set.calendars, set.targets) = (calendars, targets);
     problems.sort_by_key(|problem| problem.warning);
     (set, problems)
+}
+
+/// Teams and services.
+fn catalogue(definition: &Definition<'_>, set: &mut RuleSet) -> Vec<Problem> {
+    let (teams, mut problems) = Teams::compile(definition.teams, definition.sinks);
+    let (calendars, agreements) = definition.deadlines.names();
+    let known = KnownNames { calendars: Some(&calendars), agreements: Some(&agreements), ..definition.known };
+    let (topology, wrong) = Topology::compile(&Catalogue {
+        services: definition.services,
+        listed: definition.listed_services,
+        lines: definition.listed_lines,
+        missing: definition.services_missing,
+        config: definition.topology,
+        teams: &teams,
+        known,
+    });
+    problems.extend(wrong);
+    set.topology = topology;
+    set.teams = teams;
+    problems
 }
 
 /// Rules that ask a catalogue without services.

@@ -16,6 +16,7 @@ mod index;
 mod labels;
 mod matcher;
 mod muting;
+mod priority;
 mod routing;
 mod sets;
 mod title;
@@ -41,9 +42,15 @@ pub use matcher::{Field, Matcher, Operator, Pattern, parse_matcher};
 pub use muting::inhibition::{InhibitRuleConfig, Inhibition, Inhibitions, Role};
 pub use muting::maintenance::{MaintenanceConfig, MaintenanceWindow};
 pub use muting::schedule::{OnceConfig, Opening, Schedule, ScheduleConfig};
+pub use priority::{
+    AfterConfig, EnvironmentConfig, ImpactRisesConfig, PriorityRules, ThresholdsConfig, UrgencyRisesConfig,
+};
 pub use sets::{MEMBERS_MAX, MemberSet, Members, SetConfig, Share};
 pub use title::{TITLE_BYTES_MAX, Title, TitleContext};
-pub use topology::{Direction, ServiceConfig, Topology, TopologyConfig, VISITS_MAX, Walked};
+pub use topology::{
+    Direction, KnownNames, ServiceConfig, ServiceDetails, Team, TeamConfig, TeamKind, Teams, Topology, TopologyConfig,
+    VISITS_MAX, Walked,
+};
 pub use union::{Union, UnionConfig};
 pub use validate::{Problem, check_name};
 

@@ -1,12 +1,18 @@
-//! The service catalogue as far as correlation needs it: what belongs to which service, and what depends on what.
+//! The service catalogue: what belongs to which service, what depends on what, and what is known of each.
 //!
 //! Services are numbered in the order of the configuration, those of `services_file` last. An alert's service is the
 //! first whose matchers hold: one look-up by the label `service`, and one by each label that other matchers name,
-//! however many services there are. 100,000 services with 500,000 dependencies take about 15 MB, once for all shards.
+//! however many services there are. 100,000 services with 500,000 dependencies take about 15 MB, once for all shards; what
+//! is known of each, see `details`, adds 32 bytes a service and its texts.
 
+mod details;
+mod findings;
 mod graph;
+mod teams;
 
+pub use details::{KnownNames, ServiceDetails};
 pub use graph::{Direction, VISITS_MAX, Walked};
+pub use teams::{Team, TeamConfig, TeamKind, Teams};
 
 use std::hash::BuildHasher;
 use std::ops::ControlFlow;
@@ -16,6 +22,8 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::details::{Details, Reading};
+use self::findings::Findings;
 use self::graph::Rows;
 use super::Level;
 use super::compile::Subject;
@@ -41,6 +49,27 @@ pub struct ServiceConfig {
     /// How much it hurts when it breaks, for rules with `impact: from_service`. Default: medium.
     #[serde(default)]
     pub impact: Option<Level>,
+    /// How many people use it. Default: not known.
+    #[serde(default)]
+    pub users: Option<u32>,
+    /// The team that answers for it, one of `teams` where there are any; up to 256 bytes. Default: nobody.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Who else works on it, of `teams` where there are any; up to 16.
+    #[serde(default)]
+    pub suppliers: Vec<String>,
+    /// What to do when it breaks: an `http` or `https` URL of up to 2,048 bytes. Default: none.
+    #[serde(default)]
+    pub runbook: Option<String>,
+    /// The escalation policy of its incidents, for rules that name none. Default: none.
+    #[serde(default)]
+    pub escalation: Option<String>,
+    /// The calendar on which its deadlines run, up to 256 bytes. Default: around the clock.
+    #[serde(default)]
+    pub calendar: Option<String>,
+    /// The agreement whose targets hold for it, up to 256 bytes. Default: the targets of the priority.
+    #[serde(default)]
+    pub agreement: Option<String>,
 }
 
 /// How far dependencies are followed.
@@ -62,13 +91,13 @@ const DEPENDS_ON_MAX: usize = 1_000;
 const DEPTH_MAX: u8 = 16;
 const WITHIN_MIN: Duration = Duration::from_secs(1);
 const WITHIN_MAX: Duration = Duration::from_secs(7 * 86_400);
-/// Problems told one by one; the rest is counted.
-const PROBLEMS_MAX: usize = 100;
 /// Unknown names for which the one that was meant is looked for, which costs a look at all names.
 const HINTS_MAX: usize = 10;
 /// Cycles told one by one, and services of a cycle that are named.
 const CYCLES_MAX: usize = 10;
 const CYCLE_NAMES_MAX: usize = 8;
+/// Of an entry and its matchers, as an incident shows them.
+const BINDING_BYTES_MAX: usize = 1_024;
 
 /// What a catalogue is made of.
 #[derive(Clone, Copy, Debug)]
@@ -76,9 +105,15 @@ pub(super) struct Catalogue<'a> {
     pub(super) services: &'a [ServiceConfig],
     /// Those of the file; their problems are named `services_file[N]`.
     pub(super) listed: &'a [ServiceConfig],
+    /// The line of each of them; fewer where they are not known.
+    pub(super) lines: &'a [u32],
     /// Whether the file could not be read.
     pub(super) missing: bool,
     pub(super) config: &'a TopologyConfig,
+    /// Who can be owner or supplier.
+    pub(super) teams: &'a Teams,
+    /// What else services may name.
+    pub(super) known: KnownNames<'a>,
 }
 
 /// Services and what they depend on, compiled.
@@ -86,7 +121,10 @@ pub(super) struct Catalogue<'a> {
 pub struct Topology {
     names: Vec<Box<str>>,
     by_name: ByName,
-    impacts: Vec<Option<Level>>,
+    details: Details,
+    /// How many services stand in the configuration itself, and the lines of the others in their file.
+    inline: usize,
+    lines: Box<[u32]>,
     /// The services that say by themselves what belongs to them, ascending, and what they say.
     matched: Vec<(u32, Vec<Matcher>)>,
     /// Over these; every other service goes by the label `service`.
@@ -187,7 +225,39 @@ impl Topology {
 
     /// How much it hurts when the service breaks.
     pub fn impact(&self, service: u32) -> Option<Level> {
-        self.impacts.get(service as usize).copied().flatten()
+        self.details(service).impact
+    }
+
+    /// What is known of a service.
+    pub fn details(&self, service: u32) -> ServiceDetails<'_> {
+        self.details.of(service, self.name(service))
+    }
+
+    /// Which entry of the catalogue makes an alert that of this service, and by which matchers, such as
+    /// `services[3] (service="checkout")` or `services_file:17 (job="postgres", env!="dev")`; at most 1 KiB.
+    pub fn binding(&self, service: u32) -> String {
+        let place = service as usize;
+        let entry = match self.lines.get(place.wrapping_sub(self.inline)) {
+            _ if place < self.inline => format!("services[{place}]"),
+            Some(line) => format!("services_file:{line}"),
+            None => format!("services_file[{}]", place - self.inline),
+        };
+        let said = self.matched.binary_search_by_key(&service, |(service, _)| *service);
+        let matchers = match said {
+            Ok(at) => self.matched[at].1.iter().map(Matcher::to_string).collect::<Vec<_>>().join(", "),
+            Err(_) => format!("service={:?}", self.name(service)),
+        };
+        let mut binding = format!("{entry} ({matchers})");
+        if binding.len() > BINDING_BYTES_MAX {
+            binding.truncate(binding.floor_char_boundary(BINDING_BYTES_MAX - '…'.len_utf8()));
+            binding.push('…');
+        }
+        binding
+    }
+
+    /// Bytes that the details of services take, by estimate.
+    pub fn details_bytes(&self) -> usize {
+        self.details.bytes()
     }
 
     /// The services one step away.
@@ -228,6 +298,7 @@ impl Topology {
         let mut build = Build::of(catalogue);
         build.names();
         build.matchers();
+        build.details();
         let needs = build.needs();
         build.cycles(&needs);
         let (topology, findings) = (build.finish(needs), build.findings);
@@ -246,8 +317,13 @@ struct Build<'a> {
 
 impl<'a> Build<'a> {
     fn of(catalogue: &'a Catalogue<'a>) -> Self {
-        let config = catalogue.config.clone();
-        Self { catalogue, topology: Topology { config, ..Topology::default() }, findings: Findings::default() }
+        let topology = Topology {
+            config: catalogue.config.clone(),
+            inline: catalogue.services.len(),
+            lines: catalogue.lines.into(),
+            ..Topology::default()
+        };
+        Self { catalogue, topology, findings: Findings::default() }
     }
 
     fn services(&self) -> impl Iterator<Item = (u32, &'a ServiceConfig)> + use<'a> {
@@ -279,7 +355,6 @@ impl<'a> Build<'a> {
             if !taken {
                 self.topology.by_name.insert_last(&self.topology.names);
             }
-            self.topology.impacts.push(config.impact);
             if let Some(wrong) = wrong {
                 self.findings.push(Problem::error(self.path(service, ".name"), wrong));
             }
@@ -306,6 +381,16 @@ impl<'a> Build<'a> {
             self.topology.matched.push((service, read));
         }
         self.topology.index = Index::over(self.topology.matched.iter().map(|(_, matchers)| &**matchers));
+    }
+
+    fn details(&mut self) {
+        let mut reading = Reading::new(self.catalogue);
+        for (service, config) in self.services() {
+            for (key, problem) in reading.read(service, config) {
+                self.findings.push(Problem { path: self.path(service, &key), ..problem });
+            }
+        }
+        self.topology.details = reading.finish();
     }
 
     fn needs(&mut self) -> Rows {
@@ -379,35 +464,6 @@ impl<'a> Build<'a> {
         topology.digest = if services == 0 { 0 } else { parts.finish64() };
         topology.needs = needs;
         topology
-    }
-}
-
-/// Problems, up to a bound, and how many more there were.
-#[derive(Default)]
-struct Findings {
-    told: Vec<Problem>,
-    /// Errors and warnings.
-    left: [usize; 2],
-}
-
-impl Findings {
-    fn push(&mut self, problem: Problem) {
-        let same = self.told.iter().filter(|told| told.warning == problem.warning).count();
-        if same < PROBLEMS_MAX {
-            self.told.push(problem);
-        } else {
-            self.left[usize::from(problem.warning)] += 1;
-        }
-    }
-
-    fn finish(mut self) -> Vec<Problem> {
-        for (warning, left) in [(false, self.left[0]), (true, self.left[1])] {
-            if left > 0 {
-                let message = format!("and {left} more of services");
-                self.told.push(Problem { path: "services".to_owned(), message, warning });
-            }
-        }
-        self.told
     }
 }
 

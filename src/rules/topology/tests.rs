@@ -1,6 +1,7 @@
 //! What a catalogue says, and what is said about it.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use super::*;
 use crate::event::{Kind, Severity, Status};
@@ -29,8 +30,24 @@ impl Subject for Alert {
 }
 
 fn compile(services: &[ServiceConfig], listed: &[ServiceConfig]) -> (Topology, Vec<String>) {
-    let config = TopologyConfig::default();
-    let (topology, problems) = Topology::compile(&Catalogue { services, listed, missing: false, config: &config });
+    compile_all(&Catalogue { services, listed, ..nothing() })
+}
+
+fn nothing() -> Catalogue<'static> {
+    static NOBODY: LazyLock<Teams> = LazyLock::new(Teams::default);
+    Catalogue {
+        services: &[],
+        listed: &[],
+        lines: &[],
+        missing: false,
+        config: &TopologyConfig::DEFAULT,
+        teams: &NOBODY,
+        known: KnownNames::default(),
+    }
+}
+
+fn compile_all(catalogue: &Catalogue<'_>) -> (Topology, Vec<String>) {
+    let (topology, problems) = Topology::compile(catalogue);
     let shown = |problem: Problem| {
         format!("{}: {}{}", problem.path, if problem.warning { "warning: " } else { "" }, problem.message)
     };
@@ -87,15 +104,13 @@ fn of_many_problems_a_hundred_are_told_and_the_rest_is_counted() {
 #[test]
 fn of_a_file_that_cannot_be_read_no_name_is_missed() {
     let services = read("[{name: a, depends_on: [b]}]");
-    let config = TopologyConfig::default();
-    let catalogue = Catalogue { services: &services, listed: &[], missing: true, config: &config };
-    assert_eq!(Topology::compile(&catalogue).1, []);
+    assert_eq!(Topology::compile(&Catalogue { services: &services, missing: true, ..nothing() }).1, []);
 }
 
 #[test]
 fn bounds_of_the_walk_are_checked() {
     let config = TopologyConfig { depth: 17, within: Duration::ZERO };
-    let problems = Topology::compile(&Catalogue { services: &[], listed: &[], missing: false, config: &config }).1;
+    let problems = Topology::compile(&Catalogue { config: &config, ..nothing() }).1;
     let messages: Vec<_> = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
     assert_eq!(
         messages,
@@ -164,4 +179,99 @@ fn a_hundred_thousand_services_are_walked_within_the_bound() {
     }
     let alert = Alert(BTreeMap::from([("service", "svc-99999".to_owned())]));
     assert_eq!(topology.service_of(&alert), Some(99_999));
+}
+
+#[test]
+fn what_is_known_of_a_service_is_found_by_its_number() {
+    let services = read(
+        "[{name: bare}, {name: checkout, impact: high, users: 20000, owner: team-payments, suppliers: [acme, b2b], \
+         runbook: 'https://wiki/c', escalation: standard, calendar: office, agreement: gold}, \
+         {name: other, users: 0, owner: team-payments, suppliers: [acme, b2b]}, {name: last}]",
+    );
+    let (topology, problems) = compile(&services, &[]);
+    assert_eq!(problems, [""; 0]);
+    let of = |name: &str| topology.details(topology.find(name).expect(name));
+    let checkout = of("checkout");
+    assert_eq!((checkout.name, checkout.impact, checkout.users), ("checkout", Some(Level::High), Some(20_000)));
+    let texts = [checkout.owner, checkout.runbook, checkout.escalation, checkout.calendar, checkout.agreement];
+    let texts = texts.map(|text| text.map(|text| &**text));
+    assert_eq!(texts.map(Option::unwrap_or_default), ["team-payments", "https://wiki/c", "standard", "office", "gold"]);
+    assert_eq!(checkout.suppliers.iter().map(|name| &**name).collect::<Vec<_>>(), ["acme", "b2b"]);
+    let other = of("other");
+    assert_eq!((other.users, other.impact), (Some(0), None));
+    assert!(std::ptr::eq(other.suppliers, checkout.suppliers), "lists are kept once");
+    for silent in ["bare", "last"] {
+        assert_eq!((of(silent).owner, of(silent).users, of(silent).suppliers.len()), (None, None, 0), "{silent}");
+    }
+}
+
+#[test]
+fn names_that_a_service_gives_must_exist_where_such_are_configured() {
+    let services = read(
+        "[{name: a, owner: team-payment, suppliers: [acme, team-payments, acme], escalation: standart, calendar: x, \
+           agreement: gold, runbook: 'wiki/a'}, {name: b, owner: '', users: 7}]",
+    );
+    let teams =
+        serde_saphyr::from_str::<Vec<_>>("[{name: team-payments}, {name: acme, kind: supplier}]").expect("teams");
+    let (teams, _) = Teams::compile(&teams, &[]);
+    let (policies, agreements) = (["standard".to_owned()], Vec::new());
+    let known = KnownNames { escalation_policies: Some(&policies), agreements: Some(&agreements), calendars: None };
+    let expected = [
+        "services[0].owner: unknown team \"team-payment\", did you mean \"team-payments\"?",
+        "services[0].suppliers[1]: warning: \"team-payments\" is no supplier, but a team",
+        "services[0].suppliers[2]: warning: \"acme\" is named twice",
+        "services[0].runbook: a runbook is an http:// or https:// URL of at most 2048 bytes",
+        "services[0].escalation: unknown escalation policy \"standart\", did you mean \"standard\"?",
+        "services[0].agreement: unknown agreement \"gold\"",
+        "services[1].owner: a name is 1 to 256 bytes long, not 0",
+    ];
+    assert_eq!(compile_all(&Catalogue { services: &services, teams: &teams, known, ..nothing() }).1, expected);
+    let services =
+        read("[{name: a, owner: anybody, suppliers: [anyone], escalation: any, calendar: any, agreement: any}]");
+    assert_eq!(compile(&services, &[]).1, [""; 0], "any name is taken");
+    let many = ServiceConfig { suppliers: vec!["s".to_owned(); 17], ..service("a".to_owned(), Vec::new()) };
+    assert_eq!(compile(&[many], &[]).1, ["services[0].suppliers: a service has at most 16 suppliers, not 17"]);
+}
+
+#[test]
+fn a_binding_names_the_entry_and_its_matchers() {
+    let services = read("[{name: checkout}, {name: db, match: ['job=~\"postgres|mysql\"', env!=dev]}]");
+    let listed = read("[{name: edge-lb}, {name: mail}]");
+    let (topology, _) = compile_all(&Catalogue { services: &services, listed: &listed, lines: &[17], ..nothing() });
+    let bindings: Vec<_> = (0..4).map(|service| topology.binding(service)).collect();
+    let expected = [
+        "services[0] (service=\"checkout\")",
+        "services[1] (job=~\"postgres|mysql\", env!=\"dev\")",
+        "services_file:17 (service=\"edge-lb\")",
+        "services_file[1] (service=\"mail\")",
+    ];
+    assert_eq!(bindings, expected);
+    let long =
+        ServiceConfig { matchers: vec![format!("a=\"{}\"", "ä".repeat(2_000))], ..service("x".to_owned(), vec![]) };
+    let binding = compile(&[long], &[]).0.binding(0);
+    assert!(binding.len() <= 1_024 && binding.ends_with("ä…"), "{}", binding.len());
+}
+
+#[test]
+fn details_of_a_hundred_thousand_services_take_a_few_megabytes() {
+    let config = |n: u32| ServiceConfig {
+        impact: Some(Level::High),
+        users: Some(n),
+        owner: Some(format!("team-{}", n % 500)),
+        suppliers: vec![format!("supplier-{}", n % 50), "acme-hosting".to_owned()],
+        escalation: Some(format!("policy-{}", n % 20)),
+        calendar: Some("office".to_owned()),
+        agreement: Some(["gold", "silver"][n as usize % 2].to_owned()),
+        ..service(format!("svc-{n}"), Vec::new())
+    };
+    let mut services: Vec<_> = (0..100_000).map(config).collect();
+    let bytes = |services: &[ServiceConfig]| compile(services, &[]).0.details_bytes() / services.len();
+    assert_eq!(bytes(&services), 32, "what is shared costs next to nothing");
+    services
+        .iter_mut()
+        .enumerate()
+        .for_each(|(n, service)| service.runbook = Some(format!("https://wiki.example.org/runbooks/svc-{n}")));
+    assert!((100..115).contains(&bytes(&services)), "{} with a page of its own each", bytes(&services));
+    let bare: Vec<_> = (0..1_000).map(|n| service(format!("svc-{n}"), Vec::new())).collect();
+    assert_eq!(bytes(&bare), 0);
 }
