@@ -38,10 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Limits, duration};
 use crate::rules::{
-    self, AgreementConfig, CalendarConfig, ChangesConfig, CommunicationConfig, DEFAULT_MATRIX, DeadlineConfigs,
-    Definition, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames, MaintenanceConfig, Matrix, Problem,
-    RuleConfig, RuleSet, ServiceConfig, SetConfig, Share, TargetsConfig, TeamConfig, TopologyConfig,
-    UrgencyRisesConfig,
+    self, AgreementConfig, CalendarConfig, ChangesConfig, CommunicationConfig, DEFAULT_MATRIX, DeadlineConfigs, Definition, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames, MaintenanceConfig, Matrix, Problem, RuleConfig, RuleSet, ServiceConfig, SetConfig, Share, TargetsConfig, TeamConfig, TopologyConfig, UrgencyRisesConfig,
 };
 use crate::sinks::{self, SinkConfig};
 

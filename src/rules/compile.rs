@@ -390,6 +390,8 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
 /// Teams and services.
 fn catalogue(definition: &Definition<'_>, set: &mut RuleSet) -> Vec<Problem> {
     let (teams, mut problems) = Teams::compile(definition.teams, definition.sinks);
+    let (calendars, agreements) = definition.deadlines.names();
+    let known = KnownNames { calendars: Some(&calendars), agreements: Some(&agreements), ..definition.known };
     let (topology, wrong) = Topology::compile(&Catalogue {
         services: definition.services,
         listed: definition.listed_services,
@@ -397,7 +399,7 @@ fn catalogue(definition: &Definition<'_>, set: &mut RuleSet) -> Vec<Problem> {
         missing: definition.services_missing,
         config: definition.topology,
         teams: &teams,
-        known: definition.known,
+        known,
     });
     problems.extend(wrong);
     set.topology = topology;
