@@ -11,6 +11,7 @@ mod merges;
 mod operate;
 mod problem;
 mod reload;
+mod report;
 mod rules;
 mod silences;
 mod sinks;
@@ -95,6 +96,7 @@ pub fn routes(state: ApiState) -> Router {
         .route("/api/v1/incidents/{id}/merge", post(merges::merge))
         .route("/api/v1/incidents/{id}/split", post(merges::split))
         .route("/api/v1/unions", get(merges::culprits))
+        .route("/api/v1/report", get(report::report))
         .route("/api/v1/rules/unmatched", get(rules::unmatched))
         .route("/api/v1/silences", get(silences::list))
         .route("/api/v1/silences/{id}", get(silences::show))

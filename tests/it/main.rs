@@ -23,6 +23,7 @@ mod relations;
 mod reload;
 mod reload_storm;
 mod repeat;
+mod report;
 mod rules;
 mod scenarios;
 mod shuffle;

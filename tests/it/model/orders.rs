@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use incidentd::engine::command::{Command, Done};
+use incidentd::engine::desk::Order as Desk;
 use incidentd::engine::suppress::silence::SilenceDraft;
 use incidentd::identity::IncidentId;
 use proptest::collection::vec;
@@ -10,6 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::Rig;
+use super::desk::desk_order;
 
 /// Something ordered, or a change.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub enum Order {
     Merge(Index, Index),
     /// Of all parts, children and symptoms one.
     Split(Index),
+    /// Does something with one incident.
+    Operate(Index, Desk),
     Change {
         service: u8,
         lag_s: u64,
@@ -36,6 +40,7 @@ fn order() -> impl Strategy<Value = Order> {
         1 => any::<Index>().prop_map(Order::Expire),
         3 => (any::<Index>(), any::<Index>()).prop_map(|(one, other)| Order::Merge(one, other)),
         2 => any::<Index>().prop_map(Order::Split),
+        4 => (any::<Index>(), desk_order()).prop_map(|(incident, order)| Order::Operate(incident, order)),
         1 => (0u8..2, 0u64..20).prop_map(|(service, lag_s)| Order::Change { service, lag_s }),
     ]
 }
@@ -71,6 +76,10 @@ impl Rig {
             Order::Split(index) => {
                 let Some((incident, part)) = chosen(&self.parts(), index) else { return String::new() };
                 Command::Split { incident, part, version: None }
+            }
+            Order::Operate(incident, order) => {
+                let Some(incident) = chosen(&ids, incident) else { return String::new() };
+                Command::Operate { incident, version: None, order: order.clone() }
             }
             Order::Change { service, lag_s } => return self.change(*service, *lag_s),
         };
