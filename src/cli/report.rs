@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::client::Client;
-use super::terminal::{cut, escaped, say, span, table_text, thousands};
+use super::terminal::{cut, escaped, say, table_text, thousands};
 use super::{Failure, ServerArgs};
-use crate::event::Timestamp;
+use crate::event::{Timestamp, duration};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,8 +70,11 @@ fn number(value: &Value) -> String {
     value.as_u64().map_or_else(|| "-".to_owned(), thousands)
 }
 
+/// Exact to the second, from an hour on to the minute.
 fn time(seconds: &Value) -> String {
-    seconds.as_u64().map_or_else(|| "-".to_owned(), |seconds| span(Duration::from_secs(seconds)))
+    let Some(seconds) = seconds.as_u64() else { return "-".to_owned() };
+    let unit = if seconds < 3_600 { 1 } else { 60 };
+    duration::format(Duration::from_secs(seconds / unit * unit))
 }
 
 fn percent(share: &Value) -> String {
@@ -114,14 +117,20 @@ fn head(report: &Value) -> String {
     if report["truncated"] == true {
         lines.push("there were more before that, which are left out: ask for a shorter time".to_owned());
     }
-    let often = |name: &str| format!("{} ({} times)", number(&report[name]["incidents"]), number(&report[name]["times"]));
+    let often =
+        |name: &str| format!("{} ({} times)", number(&report[name]["incidents"]), number(&report[name]["times"]));
     let levels = report["escalations"]["by_level"].as_object().into_iter().flatten();
     let levels: Vec<String> = levels.map(|(level, count)| format!("step {level}: {}", number(count))).collect();
     let levels = if levels.is_empty() { String::new() } else { format!(" ({})", levels.join(", ")) };
-    lines.push(format!("merged into others {}", number(&report["merged"])));
+    lines.push(format!("merged into others {}, which are counted for them", number(&report["merged"])));
     lines.push(format!("reopened {}, reassigned {}", often("reopened"), often("reassigned")));
     let escalations = &report["escalations"];
-    lines.push(format!("escalated {}{levels}, major {}", number(&escalations["incidents"]), number(&escalations["major"])));
+    lines.push(format!(
+        "escalated {}{levels}, major {}",
+        number(&escalations["incidents"]),
+        number(&escalations["major"])
+    ));
+    lines.push("times: mean, median, and what 90 % did not exceed".to_owned());
     lines.join("\n")
 }
 
@@ -139,8 +148,7 @@ fn slices_text(of: &str, slices: &[Value]) -> String {
             percent(&slice["resolve"]),
         ]
     });
-    // Mean, median and the time that 90 per cent did not exceed.
-    let header = [of, "INCIDENTS", "OPEN", "MTTA M/M/90", "MTTR M/M/90", "W/O HOLD", "RESPOND", "RESOLVE"];
+    let header = [of, "INCIDENTS", "OPEN", "MTTA", "MTTR", "WITHOUT HOLD", "RESPOND", "RESOLVE"];
     section(&header, rows.collect(), &[1, 2, 3, 4, 5, 6, 7])
 }
 
@@ -157,7 +165,11 @@ fn csv(report: &Value) -> String {
                 for row in rows {
                     let named = ["name", "signature", "rule"].into_iter().find(|name| row[*name].is_string());
                     let name = named.map_or("", |named| row[named].as_str().unwrap_or_default());
-                    figures(&mut lines, [section.as_str(), name], "", row);
+                    for (figure, value) in row.as_object().into_iter().flatten() {
+                        if Some(figure.as_str()) != named {
+                            figures(&mut lines, [section.as_str(), name], figure, value);
+                        }
+                    }
                 }
             }
             value => figures(&mut lines, [section.as_str(), ""], "", value),

@@ -60,8 +60,9 @@ impl Timestamp {
     /// # Errors
     /// A sentence that says what would be right.
     pub fn parse_or_before(text: &str, now: Timestamp) -> Result<Self, String> {
-        let wrong =
-            || format!("a time such as 2026-01-31T18:00:00Z, or one before now such as -7d, is asked for, not \"{text}\"");
+        let wrong = || {
+            format!("a time such as 2026-01-31T18:00:00Z, or one before now such as -7d, is asked for, not \"{text}\"")
+        };
         match (text.trim(), text.trim().strip_prefix('-')) {
             ("now", _) => Ok(now),
             (_, Some(before)) => super::duration::parse(before).map(|before| now.minus(before)),

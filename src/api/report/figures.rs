@@ -388,7 +388,10 @@ mod tests {
     fn shares_are_of_what_is_decided() {
         let late = json!({ "targets": { "respond": "breached" } });
         let found = figures(vec![json!({}), json!({}), late]);
-        assert_eq!((&found["all"]["respond"]["percent"], &found["all"]["resolve"]["percent"]), (&json!(66.7), &json!(0.0)));
+        assert_eq!(
+            (&found["all"]["respond"]["percent"], &found["all"]["resolve"]["percent"]),
+            (&json!(66.7), &json!(0.0))
+        );
     }
 
     #[test]
@@ -414,7 +417,8 @@ mod tests {
     fn escalations_reopenings_and_reassignments_are_counted() {
         let grave = json!({ "escalation": { "level": 2 }, "reopened": 3, "assignment": { "to": "a", "reassigned": 2 },
             "major": { "since": "2026-01-01T00:00:00Z" } });
-        let ended = json!({ "escalation": { "level": 1 }, "reasons": ["escalated: major_declared", "updated: major_ended"] });
+        let ended =
+            json!({ "escalation": { "level": 1 }, "reasons": ["escalated: major_declared", "updated: major_ended"] });
         let found = figures(vec![grave, ended, json!({})]);
         assert_eq!(found["escalations"], json!({ "incidents": 2, "by_level": { "1": 1, "2": 1 }, "major": 2 }));
         assert_eq!(found["reopened"], json!({ "incidents": 1, "times": 3 }));
@@ -431,7 +435,8 @@ mod tests {
             "major": { "since": "2026-01-01T00:00:00Z" } });
         let mut found = json!({ "from": "2026-01-01T00:00:00Z", "to": "2026-01-08T00:00:00Z",
             "generated_at": "2026-01-08T00:00:00Z", "truncated": false });
-        let (Some(all), Value::Object(more)) = (found.as_object_mut(), figures(vec![json!({}), on_hold, open, slow])) else {
+        let (Some(all), Value::Object(more)) = (found.as_object_mut(), figures(vec![json!({}), on_hold, open, slow]))
+        else {
             panic!("objects")
         };
         all.extend(more);

@@ -91,10 +91,8 @@ fn gather(
                 (truncated, from) = (true, after.0);
                 break 'pages;
             }
-            let facts = serde_json::from_str(&doc).map_err(|error| StoreError::Damaged {
-                what: format!("incident {id}"),
-                detail: error.to_string(),
-            })?;
+            let facts = serde_json::from_str(&doc)
+                .map_err(|error| StoreError::Damaged { what: format!("incident {id}"), detail: error.to_string() })?;
             tally.add(now, facts);
             (after, left) = ((opened_at, id), left - 1);
         }

@@ -81,7 +81,8 @@ impl Shard {
     pub(in crate::engine) fn holds(&self, now: Timestamp, group: u32, guard: Guard, given: Given<'_>) -> bool {
         let Some(state) = self.groups.slots.get(group) else { return false };
         let incident = state.incident.as_deref();
-        let since = |of: fn(&Incident) -> Option<Timestamp>| incident.and_then(|incident| Some((incident, of(incident)?)));
+        let since =
+            |of: fn(&Incident) -> Option<Timestamp>| incident.and_then(|incident| Some((incident, of(incident)?)));
         match guard {
             // The windows decide on these: `condition_met` comes to no group for which they do not hold.
             Guard::Always | Guard::ConditionHolds | Guard::Recurrence => true,

@@ -90,8 +90,7 @@ impl Shard {
         state.phase = Phase::Gathering;
         let firing = state.members.iter().copied();
         let awaited = state.span.waits();
-        let is_let_go =
-            |alert: &Alert| alert.memberships.iter().any(|one| one.group == group && one.let_go.is_some());
+        let is_let_go = |alert: &Alert| alert.memberships.iter().any(|one| one.group == group && one.let_go.is_some());
         let firing = firing.filter(|slot| {
             let alert = &self.alerts.slots[*slot];
             let fires = alert.state == AlertState::Firing && !is_let_go(alert);

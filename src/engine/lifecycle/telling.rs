@@ -127,6 +127,10 @@ impl Shard {
         }
         self.mark_group(group, Dirty::Whole);
         self.decide(now, group, (step, action, reason), audience, detail);
+        if let Some(incident) = self.groups.slots[group].incident.as_deref_mut() {
+            // What is still gathered follows under a number of its own, or the timeline would take it for this entry.
+            incident.sequence += u64::from(incident.gathered.due.is_some());
+        }
         self.schedule_group(group);
     }
 
