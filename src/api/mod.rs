@@ -40,6 +40,7 @@ mod operate;
 mod orders;
 mod problem;
 mod reload;
+mod report;
 mod rules;
 mod silences;
 mod sinks;
@@ -131,6 +132,7 @@ fn api() -> Api<ApiState> {
         .merge(orders::api())
         .merge(merges::api())
         .merge(export::api())
+        .merge(report::api())
         .merge(rules::api())
         .merge(silences::api())
         .merge(sinks::api())

@@ -8,8 +8,10 @@ mod client;
 mod daemon;
 mod demo;
 mod incidents;
+mod report;
 mod rules;
 mod run;
+mod schema;
 mod send;
 mod silences;
 mod sinks;
@@ -20,9 +22,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{Config, event_schema};
 use crate::telemetry;
 use terminal::{escaped, say};
 
@@ -78,13 +79,8 @@ enum Command {
     Rules(rules::RulesArgs),
     Silences(silences::SilencesArgs),
     Sinks(sinks::SinksArgs),
-    /// Print a JSON Schema, for editors, or the OpenAPI document, for programs.
-    #[command(after_help = "Example:\n  incidentd schema config > incidentd.schema.json")]
-    Schema {
-        /// Of what.
-        #[arg(value_enum)]
-        of: SchemaOf,
-    },
+    Report(report::ReportArgs),
+    Schema(schema::SchemaArgs),
     /// Print shell completions.
     #[command(after_help = "Example:\n  incidentd completions bash > /etc/bash_completion.d/incidentd")]
     Completions {
@@ -92,16 +88,6 @@ enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum SchemaOf {
-    /// The configuration file.
-    Config,
-    /// An event as JSON.
-    Event,
-    /// The HTTP API, as an OpenAPI 3.1 document; the daemon serves the same at /api/v1/openapi.json.
-    Openapi,
 }
 
 /// Which daemon is meant.
@@ -146,7 +132,8 @@ impl Cli {
             Command::Rules(args) => block_on(rules::rules(args)),
             Command::Silences(args) => block_on(silences::silences(args)),
             Command::Sinks(args) => block_on(sinks::sinks(args)),
-            Command::Schema { of } => schema(of),
+            Command::Report(args) => block_on(report::report(args)),
+            Command::Schema(args) => schema::schema(args),
             Command::Completions { shell } => completions(shell),
         };
         done.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)
@@ -164,16 +151,6 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
 
 fn check(files: &[PathBuf], strict: bool, explain: bool) -> ExitCode {
     ExitCode::from(check::check(files, strict, explain))
-}
-
-fn schema(of: SchemaOf) -> Result<(), Failure> {
-    let schema = match of {
-        SchemaOf::Config => Config::schema(),
-        SchemaOf::Event => event_schema(),
-        SchemaOf::Openapi => crate::app::openapi(),
-    };
-    say(&format!("{schema:#}"));
-    Ok(())
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
@@ -280,6 +257,9 @@ mod tests {
             "incidentd silences add a=b --until 2026-01-31T18:00:00Z --duration 1h --comment c",
             "incidentd silences expire",
             "incidentd schema",
+            "incidentd schema lifecycle --format dot",
+            "incidentd report --from yesterday",
+            "incidentd report --format xml",
             "incidentd run --listen here",
         ] {
             let code = parsed(line).unwrap_err().exit_code();

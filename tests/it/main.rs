@@ -25,6 +25,7 @@ mod relations;
 mod reload;
 mod reload_storm;
 mod repeat;
+mod report;
 mod rules;
 mod scenarios;
 mod shuffle;

@@ -176,3 +176,17 @@ pub(in crate::engine) fn checked<'a>(
         _ => Ok(text),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_a_person_is_trimmed_bounded_and_asked_for_where_it_must_be() {
+        assert_eq!(checked("reason", " a word ", 6, true), Ok("a word"));
+        assert_eq!(checked("reason", " ", 6, false), Ok(""));
+        for wrong in [checked("reason", " ", 6, true), checked("reason", "too long", 6, false)] {
+            assert!(matches!(wrong, Err(Refusal::Invalid(_))), "{wrong:?}");
+        }
+    }
+}

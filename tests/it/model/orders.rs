@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use incidentd::engine::command::{Command, Done};
+use incidentd::engine::desk::Order as Desk;
 use incidentd::engine::desk;
 use incidentd::engine::suppress::silence::SilenceDraft;
 use incidentd::identity::IncidentId;
@@ -12,6 +13,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::Rig;
+use super::desk::desk_order;
 
 /// Something ordered, or a change.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub enum Order {
     Merge(Index, Index),
     /// Of all parts, children and symptoms one.
     Split(Index),
+    /// Does something with one incident.
+    Operate(Index, Desk),
     Change {
         service: u8,
         lag_s: u64,
@@ -40,6 +44,7 @@ fn order() -> impl Strategy<Value = Order> {
         1 => any::<Index>().prop_map(Order::Expire),
         3 => (any::<Index>(), any::<Index>()).prop_map(|(one, other)| Order::Merge(one, other)),
         2 => any::<Index>().prop_map(Order::Split),
+        4 => (any::<Index>(), desk_order()).prop_map(|(incident, order)| Order::Operate(incident, order)),
         1 => (0u8..2, 0u64..20).prop_map(|(service, lag_s)| Order::Change { service, lag_s }),
         1 => (any::<Index>(), prop::option::of(0u8..3), 0u8..5)
             .prop_map(|(index, impact, priority)| Order::Reprioritise(index, impact, priority)),
@@ -84,6 +89,10 @@ impl Rig {
                 let priority = impact.is_none().then(|| Priority::ALL[*priority as usize]);
                 let order = desk::Order::Reprioritise { impact, urgency: None, priority, reason: "so".to_owned() };
                 Command::Operate { incident, version: None, order }
+            }
+            Order::Operate(incident, order) => {
+                let Some(incident) = chosen(&ids, incident) else { return String::new() };
+                Command::Operate { incident, version: None, order: order.clone() }
             }
             Order::Change { service, lag_s } => return self.change(*service, *lag_s),
         };
