@@ -17,6 +17,7 @@ mod kill_loop;
 mod maintenance;
 mod malformed;
 mod model;
+mod operating;
 mod prometheus;
 mod recording;
 mod relations;
