@@ -18,6 +18,9 @@ POST /api/v2/alerts                  alerts as Prometheus sends them to an Alert
 gRPC incidentd.v1.EventService       on this port, with reflection
 GET  /api/v1/incidents               incidents, newest first
 GET  /api/v1/incidents/{id}          one incident with its alerts and timeline
+GET  /api/v1/incidents/{id}/export   its whole timeline: ?format=markdown (a post-mortem's first draft), json
+POST /api/v1/incidents/{id}/ORDER    acknowledge, start, hold, resume, resolve, close, reopen, assign, accept, notes,
+                                     links, unlink, escalate, major, stand-down, priority
 POST /api/v1/incidents/{id}/merge    merges it into another one
 POST /api/v1/incidents/{id}/split    takes out of it what was merged into it
 GET  /api/v1/unions                  values of union rules that join nothing further

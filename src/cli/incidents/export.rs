@@ -41,9 +41,8 @@ pub async fn export(args: ExportArgs) -> Result<(), Failure> {
     let path = ["api", "v1", "incidents", &args.id, "export"];
     let text = client.get(&path, &[("format", args.format.clone())]).await?.ok_or_else(unknown)?;
     let Some(file) = args.output else {
-        let text = text.trim_end();
-        // Not on one line, where it is Markdown.
-        say(&text.split('\n').map(escaped).collect::<Vec<_>>().join("\n"));
+        // The draft shows nothing that steers a terminal; JSON is for programs.
+        say(text.trim_end());
         return Ok(());
     };
     let written = OpenOptions::new().write(true).create_new(true).open(&file);
