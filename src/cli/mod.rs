@@ -246,6 +246,14 @@ mod tests {
             "incidentd incidents show",
             "incidentd incidents merge INC-0A1B2C3D4E5F6",
             "incidentd incidents split INC-0A1B2C3D4E5F6 --into INC-0A1B2C3D4E5F6",
+            "incidentd incidents ack",
+            "incidentd incidents hold INC-0A1B2C3D4E5F6",
+            "incidentd incidents hold INC-0A1B2C3D4E5F6 --reason=",
+            "incidentd incidents assign INC-0A1B2C3D4E5F6",
+            "incidentd incidents link INC-0A1B2C3D4E5F6 change",
+            "incidentd incidents priority INC-0A1B2C3D4E5F6 --reason r",
+            "incidentd incidents priority INC-0A1B2C3D4E5F6 --priority P9 --reason r",
+            "incidentd incidents export INC-0A1B2C3D4E5F6 --format pdf",
             "incidentd rules",
             "incidentd rules unmatched --limit 0",
             "incidentd silences add --duration 1h --comment c",
@@ -269,7 +277,13 @@ mod tests {
 
     #[test]
     fn every_command_explains_itself_with_an_example() {
-        for command in Cli::command().get_subcommands_mut() {
+        let mut cli = Cli::command();
+        let mut orders = cli.find_subcommand("incidents").unwrap().clone();
+        for command in orders.get_subcommands_mut().filter(|one| !["list", "show"].contains(&one.get_name())) {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example"), "{help}");
+        }
+        for command in cli.get_subcommands_mut() {
             let help = command.render_long_help().to_string();
             assert!(help.contains("Example"), "{help}");
         }

@@ -19,6 +19,7 @@ mod maintenance;
 mod malformed;
 mod model;
 mod openapi;
+mod operating;
 mod prometheus;
 mod recording;
 mod relations;

@@ -17,6 +17,7 @@ use crate::api::{ApiState, Problem, echo};
 use crate::engine::Culprit;
 use crate::engine::command::{Command, Done, Refusal};
 use crate::engine::incident::IncidentStatus;
+use crate::engine::moves::Move;
 use crate::event::hint;
 use crate::identity::IncidentId;
 use crate::ingest;
@@ -124,8 +125,11 @@ fn closed(incident: &Known) -> String {
     format!("{} is closed for good", incident.id)
 }
 
-/// 409, with the moves that are legal for the incident as it is.
+/// 409, with the moves that are legal for the incident as it is. What moves nothing is no move to name, and a split is
+/// ordered of the whole, not of what was merged into it.
 fn illegal(detail: String, status: IncidentStatus) -> Problem {
-    let legal: Vec<&str> = status.orders().map(|row| row.step.as_str()).collect();
+    let unnamed = [Move::Update, Move::Link, Move::Split];
+    let moves = status.orders().map(|row| row.step).filter(|step| !unnamed.contains(step));
+    let legal: Vec<&str> = moves.map(Move::as_str).collect();
     Problem::new(StatusCode::CONFLICT, "illegal_transition", detail).with("legal", json!(legal))
 }
