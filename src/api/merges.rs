@@ -116,7 +116,9 @@ async fn order(state: &ApiState, by: Option<String>, command: Command, named: [K
     let by = if by.is_empty() { NOBODY.to_owned() } else { by };
     match state.operators.order(by, command).await {
         Ok(Done::Incident(incident)) => Ok(answer(incident)),
-        Ok(Done::Silence(_)) => Err(Problem::internal("the command was answered with a silence", &"a fault of ours")),
+        Ok(Done::Silence(_) | Done::Problem(_)) => {
+            Err(Problem::internal("the command was answered with something else", &"a fault of ours"))
+        }
         Err(CommandError::Refusal(refusal)) => Err(problem(refusal, &named)),
         Err(CommandError::Refused(why)) => Ok(ingest::Problem::refused(&why).into_response()),
     }

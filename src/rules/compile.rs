@@ -15,6 +15,7 @@ use super::index::Index;
 use super::matcher::Matcher;
 use super::muting::inhibition::{InhibitRuleConfig, Inhibitions};
 use super::muting::maintenance::{MaintenanceConfig, MaintenanceWindow};
+use super::problems::ProblemsConfig;
 use super::routing;
 use super::sets::{SetConfig, Sets};
 use super::title::{Title, Titles};
@@ -128,6 +129,8 @@ pub struct RuleSet {
     pub maintenance: Vec<MaintenanceWindow>,
     /// What is expected.
     pub heartbeats: Vec<Heartbeat>,
+    /// When what recurs is a problem.
+    pub problems: Option<ProblemsConfig>,
 }
 
 /// All that a configuration says about correlation.
@@ -159,7 +162,12 @@ pub struct Definition<'a> {
     pub heartbeats: &'a [HeartbeatConfig],
     /// Known sets, for shares.
     pub sets: &'a [SetConfig],
+    /// When what recurs is a problem; never where nothing is said.
+    pub problems: Option<&'a ProblemsConfig>,
 }
+
+/// What holds where nothing is said.
+static NO_TOPOLOGY: TopologyConfig = TopologyConfig::DEFAULT;
 
 impl<'a> Definition<'a> {
     /// Rules that tell these sinks, and nothing else.
@@ -172,12 +180,13 @@ impl<'a> Definition<'a> {
             services: &[],
             listed_services: &[],
             services_missing: false,
-            topology: &TopologyConfig::DEFAULT,
+            topology: &NO_TOPOLOGY,
             changes: &ChangesConfig::DEFAULT,
             inhibit_rules: &[],
             maintenance: &[],
             heartbeats: &[],
             sets: &[],
+            problems: None,
         }
     }
 }
@@ -239,6 +248,7 @@ impl RuleSet {
             inhibitions: Inhibitions::default(),
             maintenance: Vec::new(),
             heartbeats: Vec::new(),
+            problems: None,
         }
     }
 
@@ -326,6 +336,8 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
         config: definition.topology,
     });
     set.topology = topology;
+    set.problems = definition.problems.copied();
+    problems.extend(definition.problems.into_iter().flat_map(ProblemsConfig::problems));
     problems.extend(wrong);
     problems.extend(impact_of_nothing(definition));
     set.changes = definition.changes.clone();

@@ -94,7 +94,7 @@ fn of_a_file_that_cannot_be_read_no_name_is_missed() {
 
 #[test]
 fn bounds_of_the_walk_are_checked() {
-    let config = TopologyConfig { depth: 17, within: Duration::ZERO };
+    let config = TopologyConfig { depth: 17, within: Duration::ZERO, related_by: vec![String::new(); 9] };
     let problems = Topology::compile(&Catalogue { services: &[], listed: &[], missing: false, config: &config }).1;
     let messages: Vec<_> = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
     assert_eq!(
