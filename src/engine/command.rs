@@ -32,8 +32,10 @@ pub enum Command {
         incident: IncidentId,
         /// The sink's name.
         sink: Arc<str>,
-        /// Its address, else its name.
+        /// Its name there.
         ticket: String,
+        /// Where it can be read.
+        url: Option<String>,
     },
     /// Closes a problem.
     CloseProblem {
@@ -111,8 +113,8 @@ impl Shard {
             Command::Silence(draft) => self.silence(now, by, draft),
             Command::Expire(id) => self.expire_silence(now, by, *id),
             Command::Operate { incident, version, order } => self.operate(now, *incident, *version, order),
-            Command::Ticket { incident, ticket, .. } => {
-                self.note_ticket(now, *incident, ticket).and_then(|()| self.as_it_is(*incident))
+            Command::Ticket { incident, ticket, url, .. } => {
+                self.note_ticket(now, *incident, (ticket, url.as_deref())).and_then(|()| self.as_it_is(*incident))
             }
             Command::CloseProblem { problem, resolution } => self.close_problem(now, *problem, resolution),
             Command::Merge { incident, into, version } => self.merge(now, *version, *incident, *into),

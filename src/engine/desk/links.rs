@@ -191,13 +191,15 @@ impl Shard {
         &mut self,
         now: Timestamp,
         id: IncidentId,
-        ticket: &str,
+        (ticket, url): (&str, Option<&str>),
     ) -> Result<(), Refusal> {
         let group = self.group_of(id)?;
         let group = self.merged_into(group);
-        let target = checked("ticket", ticket, TARGET_BYTES_MAX, true)?;
+        let ticket = checked("ticket", ticket, REASON_BYTES_MAX / 2, true)?;
+        let target = checked("ticket", url.unwrap_or(ticket), TARGET_BYTES_MAX, true)?;
         self.check_linkable(group)?;
-        self.link_target(now, group, (LinkKind::ExternalTicket, target), "named in the sink's answer")
+        let reason = format!("{ticket}, named in the sink's answer");
+        self.link_target(now, group, (LinkKind::ExternalTicket, target), &reason)
     }
 
     /// What is closed, or was merged, is linked no more.
