@@ -267,7 +267,8 @@ async fn ticket(response: Response) -> Option<Ticket> {
     }
     let Named { ticket: name, url } = serde_json::from_slice(&body).ok()?;
     let name = printable(name.as_bytes());
-    let leads_there = |url: &Url| matches!(url.scheme(), "http" | "https") && url.as_str().len() <= TICKET_URL_BYTES_MAX;
+    let leads_there =
+        |url: &Url| matches!(url.scheme(), "http" | "https") && url.as_str().len() <= TICKET_URL_BYTES_MAX;
     let url = url.and_then(|url| Url::parse(&url).ok()).filter(leads_there).map(String::from);
     (!name.is_empty() && name.len() <= TICKET_NAME_BYTES_MAX).then_some(Ticket { name, url })
 }
@@ -354,7 +355,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_may_name_a_ticket_and_whatever_else_it_says_is_ignored() {
-        let ticket = |name: &str, url: Option<&str>| Some(Ticket { name: name.to_owned(), url: url.map(str::to_owned) });
+        let ticket =
+            |name: &str, url: Option<&str>| Some(Ticket { name: name.to_owned(), url: url.map(str::to_owned) });
         let long = format!("{{\"ticket\":\"OPS-42\",\"more\":\"{}\"}}", "x".repeat(TICKET_ANSWER_BYTES_MAX));
         for (body, kind, expected) in [
             (r#"{"ticket":"OPS-42"}"#.to_owned(), "application/json", ticket("OPS-42", None)),

@@ -291,13 +291,7 @@ impl Shard {
     }
 
     /// Sets a link on one side, and says so in its timeline.
-    fn put_on(
-        &mut self,
-        now: Timestamp,
-        group: u32,
-        (kind, target): (LinkKind, &str),
-        (reason, detail): (&str, &str),
-    ) {
+    fn put_on(&mut self, now: Timestamp, group: u32, (kind, target): (LinkKind, &str), (reason, detail): (&str, &str)) {
         let by = self.by.as_deref().unwrap_or_default().to_owned();
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         let (kind, target) = (kind.as_str().to_owned(), target.to_owned());

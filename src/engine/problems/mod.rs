@@ -85,11 +85,7 @@ impl Past {
     }
 
     /// Closes an open problem; what recurs from now on is counted anew.
-    fn close(
-        &mut self,
-        id: ProblemId,
-        end: impl FnOnce(&Problem) -> ProblemDoc,
-    ) -> Option<Arc<ProblemDoc>> {
+    fn close(&mut self, id: ProblemId, end: impl FnOnce(&Problem) -> ProblemDoc) -> Option<Arc<ProblemDoc>> {
         let problem = self.problems.remove(&id)?;
         self.by_signature.remove(&problem.signature);
         if self.signatures.find(problem.signature).is_some() {
@@ -157,7 +153,9 @@ impl Shard {
         after: IncidentStatus,
     ) {
         let state = &self.groups.slots[group];
-        let Some(incident) = state.incident.as_deref().filter(|one| one.relations.merged_into.is_none()) else { return };
+        let Some(incident) = state.incident.as_deref().filter(|one| one.relations.merged_into.is_none()) else {
+            return;
+        };
         let said = incident.work.resolution.as_deref().filter(|said| !said.is_empty());
         match (before, after) {
             (_, IncidentStatus::Resolved) => {}

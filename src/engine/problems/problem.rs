@@ -163,18 +163,6 @@ impl Problem {
         let (recurrences, count) = (reader.tally()?, reader.count()?);
         let incidents = (0..count).map(|_| Ok(IncidentId(reader.fixed()?))).collect::<Result<_, Fault>>()?;
         let (opened_at, updated_at, closes_at) = (reader.time()?, reader.time()?, reader.time()?);
-        Ok(Self {
-            id,
-            signature,
-            title,
-            rule,
-            key,
-            reason,
-            recurrences,
-            incidents,
-            opened_at,
-            updated_at,
-            closes_at,
-        })
+        Ok(Self { id, signature, title, rule, key, reason, recurrences, incidents, opened_at, updated_at, closes_at })
     }
 }

@@ -92,7 +92,11 @@ impl Shard {
             }
         }
         self.note_kin(group);
-        found.into_iter().filter(|(other, shown)| self.relate_to(group, *other, shown)).map(|(other, _)| other).collect()
+        found
+            .into_iter()
+            .filter(|(other, shown)| self.relate_to(group, *other, shown))
+            .map(|(other, _)| other)
+            .collect()
     }
 
     fn are_kin(&self, group: u32, other: u32) -> bool {

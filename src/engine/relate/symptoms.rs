@@ -356,13 +356,7 @@ impl Shard {
 
     /// Makes an incident a symptom of another by an operator's word, whatever the catalogue says. Says whether that is
     /// possible: both are live and not the same, and the cause is no symptom of it.
-    pub(in crate::engine) fn attach_symptom(
-        &mut self,
-        now: Timestamp,
-        cause: u32,
-        symptom: u32,
-        reason: &str,
-    ) -> bool {
+    pub(in crate::engine) fn attach_symptom(&mut self, now: Timestamp, cause: u32, symptom: u32, reason: &str) -> bool {
         let (Some(one), Some(other)) = (self.incident_in(cause), self.incident_in(symptom)) else { return false };
         if cause == symptom || !self.is_live(cause) || !self.is_live(symptom) || self.leads_to(cause, other) {
             return false;

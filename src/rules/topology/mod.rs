@@ -126,7 +126,8 @@ impl ByName {
 
 impl TopologyConfig {
     /// What holds where nothing is said.
-    pub const DEFAULT: TopologyConfig = TopologyConfig { depth: 5, within: Duration::from_secs(3_600), related_by: Vec::new() };
+    pub const DEFAULT: TopologyConfig =
+        TopologyConfig { depth: 5, within: Duration::from_secs(3_600), related_by: Vec::new() };
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();

@@ -31,8 +31,8 @@ use incidentd::rules::{
 use serde::Deserialize;
 
 use super::documents;
-use super::problems::Problems;
 use super::parts::Parts;
+use super::problems::Problems;
 
 const START: Timestamp = Timestamp::from_parts(1_800_000_000, 0);
 /// The source of events that name none.
@@ -382,7 +382,17 @@ impl Run {
         let silences = self.silences.iter().filter_map(|(name, id)| Some((name.clone(), self.silence(*id)?))).collect();
         let docs = self.documents();
         let problems = problems.iter().map(|text| self.numbered(text)).collect();
-        self.outcome.steps.push(Happened { report, answers, verdicts, decisions, told, links, silences, docs, problems });
+        self.outcome.steps.push(Happened {
+            report,
+            answers,
+            verdicts,
+            decisions,
+            told,
+            links,
+            silences,
+            docs,
+            problems,
+        });
         match self.mode {
             Mode::JournalEveryStep => self.restart(false),
             Mode::SnapshotEveryStep => self.restart(true),
@@ -433,7 +443,8 @@ impl Run {
     /// An order that names incidents by their ids.
     fn meant(&self, order: &Order) -> Order {
         let named = |target: &str| {
-            if let Some(problem) = target.strip_prefix('!').and_then(|number| self.problems.named(number.parse().ok()?)) {
+            if let Some(problem) = target.strip_prefix('!').and_then(|number| self.problems.named(number.parse().ok()?))
+            {
                 return problem.to_string();
             }
             let number = target.strip_prefix('#').and_then(|number| number.parse::<usize>().ok());
@@ -519,7 +530,9 @@ impl Run {
     /// A text in which incidents go by their numbers.
     fn numbered(&self, text: &str) -> String {
         let known = self.outcome.incidents.iter().enumerate();
-        known.fold(self.problems.numbered(text), |text, (place, id)| text.replace(&id.to_string(), &format!("#{}", place + 1)))
+        known.fold(self.problems.numbered(text), |text, (place, id)| {
+            text.replace(&id.to_string(), &format!("#{}", place + 1))
+        })
     }
 
     fn verdict(&mut self, verdict: Result<Verdict, Reject>) -> String {
