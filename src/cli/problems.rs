@@ -210,7 +210,11 @@ mod tests {
         assert!(sheet.contains("disk\\u{1b}[31m") && sheet.contains("INC-1 INC-2"), "{sheet}");
         assert!(sheet.ends_with("by operator:ann\n  how        a bigger disk"), "{sheet}");
         let later = Timestamp::parse_rfc3339(b"2026-11-22T06:00:00Z").unwrap();
-        assert!(table(&[problem], later, Paint::plain()).contains("closed  1,234"), "aligned");
+        let table_of_one = table(&[problem], later, Paint::plain());
+        assert!(
+            ["closed", "1,234", "1h ago", "by-host"].iter().all(|cell| table_of_one.contains(cell)),
+            "{table_of_one}"
+        );
         assert_eq!(table(&[], later, Paint::plain()), "no problems");
     }
 }

@@ -101,7 +101,8 @@ fn bounds_of_the_walk_are_checked() {
         messages,
         [
             "topology.depth: dependencies are followed for 1 to 16 steps, not 17",
-            "topology.within: cause and symptom open within 1s to 7d, not 0s"
+            "topology.within: cause and symptom open within 1s to 7d, not 0s",
+            "topology.related_by: at most 8 labels relate incidents, not 9"
         ]
     );
 }
