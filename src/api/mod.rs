@@ -39,6 +39,7 @@ mod merges;
 mod operate;
 mod orders;
 mod problem;
+mod problems;
 mod reload;
 mod report;
 mod rules;
@@ -132,6 +133,7 @@ fn api() -> Api<ApiState> {
         .merge(orders::api())
         .merge(merges::api())
         .merge(export::api())
+        .merge(problems::api())
         .merge(report::api())
         .merge(rules::api())
         .merge(silences::api())

@@ -8,6 +8,7 @@ mod client;
 mod daemon;
 mod demo;
 mod incidents;
+mod problems;
 mod report;
 mod rules;
 mod run;
@@ -76,6 +77,7 @@ enum Command {
     },
     Send(send::SendArgs),
     Incidents(incidents::IncidentsArgs),
+    Problems(problems::ProblemsArgs),
     Rules(rules::RulesArgs),
     Silences(silences::SilencesArgs),
     Sinks(sinks::SinksArgs),
@@ -129,6 +131,7 @@ impl Cli {
             Command::Demo(args) => block_on(demo::demo(args)),
             Command::Send(args) => block_on(send::send(args)),
             Command::Incidents(args) => block_on(incidents::incidents(args)),
+            Command::Problems(args) => block_on(problems::problems(args)),
             Command::Rules(args) => block_on(rules::rules(args)),
             Command::Silences(args) => block_on(silences::silences(args)),
             Command::Sinks(args) => block_on(sinks::sinks(args)),
@@ -254,6 +257,9 @@ mod tests {
             "incidentd incidents priority INC-0A1B2C3D4E5F6 --reason r",
             "incidentd incidents priority INC-0A1B2C3D4E5F6 --priority P9 --reason r",
             "incidentd incidents export INC-0A1B2C3D4E5F6 --format pdf",
+            "incidentd problems",
+            "incidentd problems list --status resolved",
+            "incidentd problems close PRB-0A1B2C3D4E5F6",
             "incidentd rules",
             "incidentd rules unmatched --limit 0",
             "incidentd silences add --duration 1h --comment c",

@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Limits, duration};
 use crate::rules::{
-    self, AgreementConfig, CalendarConfig, ChangesConfig, CommunicationConfig, DEFAULT_MATRIX, DeadlineConfigs, Definition, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames, MaintenanceConfig, Matrix, Problem, RuleConfig, RuleSet, ServiceConfig, SetConfig, Share, TargetsConfig, TeamConfig, TopologyConfig, UrgencyRisesConfig,
+    self, AgreementConfig, CalendarConfig, ChangesConfig, CommunicationConfig, DEFAULT_MATRIX, DeadlineConfigs, Definition, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames, MaintenanceConfig, Matrix, Problem, ProblemsConfig, RuleConfig, RuleSet, ServiceConfig, SetConfig, Share, TargetsConfig, TeamConfig, TopologyConfig, UrgencyRisesConfig,
 };
 use crate::sinks::{self, SinkConfig};
 
@@ -107,6 +107,8 @@ pub struct Config {
     pub maintenance: Vec<MaintenanceConfig>,
     /// Events that are expected; what does not come is an alert.
     pub heartbeats: Vec<HeartbeatConfig>,
+    /// When incidents that keep recurring raise a problem. Default: never.
+    pub problems: Option<ProblemsConfig>,
     /// Impact × urgency.
     pub priority: PriorityConfig,
     /// When work is done, for targets; at most 100. Default: none but `always`, which never closes.
@@ -295,6 +297,7 @@ impl Config {
                 pause_while_muted: self.priority.pause_while_muted,
             },
             communication: &self.communication,
+            problems: self.problems.as_ref(),
         }
     }
 
@@ -400,6 +403,7 @@ impl Default for Config {
             inhibit_rules: Vec::new(),
             maintenance: Vec::new(),
             heartbeats: Vec::new(),
+            problems: None,
             priority: PriorityConfig::default(),
             calendars: Vec::new(),
             agreements: Vec::new(),

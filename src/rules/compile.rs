@@ -11,7 +11,7 @@ use super::communication::{Communication, CommunicationConfig};
 use super::condition::{self, Late, OpenWhen, WindowType};
 use super::deadlines::{Calendars, DeadlineConfigs, Targets};
 use super::expression::{Expression, Expressions};
-use super::flow::{FlappingConfig, FlappingMemory, StormConfig};
+use super::flow::{FlappingConfig, FlappingMemory, ProblemsConfig, StormConfig};
 use super::heartbeat::{Heartbeat, HeartbeatConfig};
 use super::index::Index;
 use super::matcher::Matcher;
@@ -139,6 +139,8 @@ pub struct RuleSet {
     pub targets: Targets,
     /// Who is told by status updates, and how often.
     pub communication: Communication,
+    /// When what recurs is a problem.
+    pub problems: Option<ProblemsConfig>,
 }
 
 /// All that a configuration says about correlation.
@@ -184,7 +186,12 @@ pub struct Definition<'a> {
     pub deadlines: DeadlineConfigs<'a>,
     /// Who is told by status updates, and how often.
     pub communication: &'a CommunicationConfig,
+    /// When what recurs is a problem; never where nothing is said.
+    pub problems: Option<&'a ProblemsConfig>,
 }
+
+/// What holds where nothing is said.
+static NO_TOPOLOGY: TopologyConfig = TopologyConfig::DEFAULT;
 
 impl<'a> Definition<'a> {
     /// Rules that tell these sinks, and nothing else.
@@ -204,7 +211,7 @@ impl<'a> Definition<'a> {
             listed_services: &[],
             listed_lines: &[],
             services_missing: false,
-            topology: &TopologyConfig::DEFAULT,
+            topology: &NO_TOPOLOGY,
             changes: &ChangesConfig::DEFAULT,
             inhibit_rules: &[],
             maintenance: &[],
@@ -212,6 +219,7 @@ impl<'a> Definition<'a> {
             sets: &[],
             deadlines: DeadlineConfigs::NONE,
             communication: &COMMUNICATION,
+            problems: None,
         }
     }
 }
@@ -277,6 +285,7 @@ impl RuleSet {
             calendars: Calendars::default(),
             targets: Targets::default(),
             communication: Communication::default(),
+            problems: None,
         }
     }
 
@@ -361,6 +370,8 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     let Definition { impact, urgency, .. } = *definition;
     let (priorities, wrong) = PriorityRules::compile(definition.matrix, impact, urgency);
     set.priorities = priorities;
+    set.problems = definition.problems.copied();
+    problems.extend(definition.problems.into_iter().flat_map(ProblemsConfig::problems));
     problems.extend(wrong);
     problems.extend(priority::asked_by_nobody(rules, impact, urgency));
     problems.extend(impact_of_nothing(definition));

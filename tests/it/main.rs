@@ -22,6 +22,7 @@ mod openapi;
 mod operating;
 mod prometheus;
 mod recording;
+mod recurring;
 mod relations;
 mod reload;
 mod reload_storm;

@@ -85,6 +85,12 @@ pub(in crate::api) async fn known(state: &ApiState, name: &str) -> Result<Known,
     found.map(|_| Known { id, status: IncidentStatus::Closed }).ok_or_else(unknown)
 }
 
+/// The name of whoever orders something.
+pub(in crate::api) fn operator(by: Option<String>) -> String {
+    let by: String = by.as_deref().unwrap_or(NOBODY).trim().chars().take(NAME_CHARS_MAX).collect();
+    if by.is_empty() { NOBODY.to_owned() } else { by }
+}
+
 /// Hands a command in. Answers with the incident as it then is; a refusal of the engine goes back to the caller, who
 /// knows what it was about.
 pub(in crate::api) async fn pass(
@@ -92,11 +98,11 @@ pub(in crate::api) async fn pass(
     by: Option<String>,
     command: Command,
 ) -> Result<Result<Response, Refusal>, Problem> {
-    let by: String = by.as_deref().unwrap_or(NOBODY).trim().chars().take(NAME_CHARS_MAX).collect();
-    let by = if by.is_empty() { NOBODY.to_owned() } else { by };
-    match state.operators.order(by, command).await {
+    match state.operators.order(operator(by), command).await {
         Ok(Done::Incident(incident)) => Ok(Ok(Json(&*incident).into_response())),
-        Ok(Done::Silence(_)) => Err(Problem::internal("the command was answered with a silence", &"a fault of ours")),
+        Ok(Done::Silence(_) | Done::Problem(_)) => {
+            Err(Problem::internal("the command was answered with something else", &"a fault of ours"))
+        }
         Err(CommandError::Refusal(refusal)) => Ok(Err(refusal)),
         Err(CommandError::Refused(why)) => Ok(Ok(ingest::Problem::refused(&why).into_response())),
     }

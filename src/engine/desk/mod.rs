@@ -7,7 +7,7 @@
 pub(super) mod assignment;
 pub(super) mod guards;
 mod letting_go;
-pub(super) mod links;
+pub mod links;
 pub(super) mod status;
 pub(super) mod talks;
 pub(super) mod work;

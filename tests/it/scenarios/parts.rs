@@ -1,7 +1,8 @@
 //! What scenarios configure beside rules, services and what mutes: under `with`, alike for a scenario and a reload.
 
 use incidentd::rules::{
-    AgreementConfig, CalendarConfig, CommunicationConfig, DeadlineConfigs, Definition, ImpactRisesConfig, RuleConfig,
+    AgreementConfig, CalendarConfig, CommunicationConfig, DeadlineConfigs, Definition, ImpactRisesConfig, ProblemsConfig,
+    RuleConfig,
     Share, TargetsConfig, TeamConfig, UrgencyRisesConfig,
 };
 use serde::Deserialize;
@@ -18,6 +19,7 @@ pub struct Parts {
     priority: Priorities,
     /// Who is told by status updates, and how often.
     communication: CommunicationConfig,
+    problems: Option<ProblemsConfig>,
 }
 
 /// What raises priorities, and what is agreed for them.
@@ -47,7 +49,7 @@ impl Parts {
             warn_at,
             pause_while_muted: *pause_while_muted,
         };
-        let (teams, communication) = (&self.teams[..], &self.communication);
-        Definition { deadlines, teams, communication, impact, urgency, ..Definition::of(rules, sinks) }
+        let (teams, communication, problems) = (&self.teams[..], &self.communication, self.problems.as_ref());
+        Definition { deadlines, teams, communication, problems, impact, urgency, ..Definition::of(rules, sinks) }
     }
 }
