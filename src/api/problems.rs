@@ -64,7 +64,10 @@ pub(super) fn api() -> Api<ApiState> {
     let list_is = Operation::new("listProblems", "problems", "incidents that keep recurring")
         .query::<Asked>()
         .answer::<Listed>(200, "the problems")
-        .fails(&[Failure::new(400, &["invalid_query", "invalid_parameter"], "the query cannot be understood"), INTERNAL]);
+        .fails(&[
+            Failure::new(400, &["invalid_query", "invalid_parameter"], "the query cannot be understood"),
+            INTERNAL,
+        ]);
     let show_is = Operation::new("getProblem", "problems", "one problem with its incidents")
         .path::<ProblemId>("id", "the problem")
         .answer::<ProblemDoc>(200, "the problem")
@@ -81,10 +84,11 @@ pub(super) fn api() -> Api<ApiState> {
             INTERNAL,
             Failure::new(503, &["E_STORE_DOWN", "E_STOPPING"], "no commits are taken at present"),
         ]);
-    Api::new()
-        .get("/api/v1/problems", list, list_is)
-        .get("/api/v1/problems/{id}", show, show_is)
-        .post("/api/v1/problems/{id}/close", close, close_is)
+    Api::new().get("/api/v1/problems", list, list_is).get("/api/v1/problems/{id}", show, show_is).post(
+        "/api/v1/problems/{id}/close",
+        close,
+        close_is,
+    )
 }
 
 /// `GET /api/v1/problems`.
@@ -114,11 +118,7 @@ pub(super) async fn show(State(state): State<ApiState>, Name(name): Name) -> Res
 }
 
 /// `POST /api/v1/problems/{id}/close`.
-pub(super) async fn close(
-    State(state): State<ApiState>,
-    Name(name): Name,
-    body: Body,
-) -> Result<Response, Problem> {
+pub(super) async fn close(State(state): State<ApiState>, Name(name): Name, body: Body) -> Result<Response, Problem> {
     let CloseBody { resolution, by } = read(body)?;
     let (problem, _) = known(&state, &name).await?;
     match state.operators.order(operator(by), Command::CloseProblem { problem, resolution }).await {

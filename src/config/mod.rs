@@ -38,7 +38,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Limits, duration};
 use crate::rules::{
-    self, AgreementConfig, CalendarConfig, ChangesConfig, CommunicationConfig, DEFAULT_MATRIX, DeadlineConfigs, Definition, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames, MaintenanceConfig, Matrix, Problem, ProblemsConfig, RuleConfig, RuleSet, ServiceConfig, SetConfig, Share, TargetsConfig, TeamConfig, TopologyConfig, UrgencyRisesConfig,
+    self, AgreementConfig, CalendarConfig, ChangesConfig, CommunicationConfig, DEFAULT_MATRIX, DeadlineConfigs,
+    Definition, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames, MaintenanceConfig, Matrix, Problem,
+    ProblemsConfig, RuleConfig, RuleSet, ServiceConfig, SetConfig, Share, TargetsConfig, TeamConfig, TopologyConfig,
+    UrgencyRisesConfig,
 };
 use crate::sinks::{self, SinkConfig};
 

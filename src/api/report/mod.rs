@@ -44,7 +44,10 @@ pub(super) fn api() -> Api<ApiState> {
     let report_is = Operation::new("report", "incidents", "how incidents went over a time")
         .query::<ReportQuery>()
         .answer::<Report>(200, "the figures of the newest 100,000 incidents that opened in that time")
-        .fails(&[Failure::new(400, &["invalid_query", "invalid_parameter"], "the query cannot be understood"), INTERNAL]);
+        .fails(&[
+            Failure::new(400, &["invalid_query", "invalid_parameter"], "the query cannot be understood"),
+            INTERNAL,
+        ]);
     Api::new().get("/api/v1/report", report, report_is)
 }
 

@@ -136,7 +136,12 @@ impl Targets {
             (None, Some(state)) => Some(state.to_owned()),
             (None, None) => None,
         };
-        let hours = self.calendar.as_ref().filter(|name| *name != "always").map(|name| format!(" in the hours of {name}")).unwrap_or_default();
+        let hours = self
+            .calendar
+            .as_ref()
+            .filter(|name| *name != "always")
+            .map(|name| format!(" in the hours of {name}"))
+            .unwrap_or_default();
         let respond = told(self.respond_by, self.respond.as_deref()).map(|told| told + &hours);
         let resolve = told(self.resolve_by, self.resolve.as_deref()).map(|told| told + &hours);
         let breached = self.breached.then(|| "a target has passed unmet".to_owned());

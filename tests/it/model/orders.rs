@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use incidentd::engine::command::{Command, Done};
-use incidentd::engine::desk::Order as Desk;
 use incidentd::engine::desk;
+use incidentd::engine::desk::Order as Desk;
 use incidentd::engine::suppress::silence::SilenceDraft;
 use incidentd::identity::IncidentId;
 use incidentd::rules::{Level, Priority};
