@@ -35,12 +35,13 @@ fn compile(services: &[ServiceConfig], listed: &[ServiceConfig]) -> (Topology, V
 
 fn nothing() -> Catalogue<'static> {
     static NOBODY: LazyLock<Teams> = LazyLock::new(Teams::default);
+    static CONFIG: TopologyConfig = TopologyConfig::DEFAULT;
     Catalogue {
         services: &[],
         listed: &[],
         lines: &[],
         missing: false,
-        config: &TopologyConfig::DEFAULT,
+        config: &CONFIG,
         teams: &NOBODY,
         known: KnownNames::default(),
     }
