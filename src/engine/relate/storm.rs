@@ -238,7 +238,8 @@ impl Shard {
 
     /// An operator says that the storm is over: further incidents are told by themselves, unless it begins anew.
     pub(in crate::engine) fn end_storm(&mut self, storm: u32) {
-        if let Some(state) = self.groups.slots[storm].storm.as_deref_mut() {
+        // It may be gone: with its last child it resolves by itself, and closes where nothing may come back.
+        if let Some(state) = self.groups.slots.get_mut(storm).and_then(|group| group.storm.as_deref_mut()) {
             state.until = None;
             self.mark_group(storm, Dirty::Whole);
         }
