@@ -128,24 +128,20 @@ impl Major {
 }
 
 impl Targets {
-    /// Both targets with the time that is left.
-    pub fn facts(&self, now: Timestamp) -> [Fact; 3] {
-        let told = |by: Option<Timestamp>, state: Option<&str>| match (by, state) {
-            (Some(by), None | Some("pending")) => Some(until(by, now)),
-            (Some(by), Some(state)) => Some(format!("{}, {state}", by.to_the_second())),
-            (None, Some(state)) => Some(state.to_owned()),
-            (None, None) => None,
+    /// Both targets with the time that is left, and in whose hours they are measured.
+    pub fn facts(&self, now: Timestamp) -> [Fact; 4] {
+        let told = |by: Option<Timestamp>, state: &Option<String>| {
+            let state = state.clone().filter(|state| by.is_none() || state != "pending");
+            let parts: Vec<String> = by.map(|by| until(by, now)).into_iter().chain(state).collect();
+            (!parts.is_empty()).then(|| parts.join(", "))
         };
-        let hours = self
-            .calendar
-            .as_ref()
-            .filter(|name| *name != "always")
-            .map(|name| format!(" in the hours of {name}"))
-            .unwrap_or_default();
-        let respond = told(self.respond_by, self.respond.as_deref()).map(|told| told + &hours);
-        let resolve = told(self.resolve_by, self.resolve.as_deref()).map(|told| told + &hours);
         let breached = self.breached.then(|| "a target has passed unmet".to_owned());
-        [("respond by", respond), ("resolve by", resolve), ("breached", breached)]
+        [
+            ("respond by", told(self.respond_by, &self.respond)),
+            ("resolve by", told(self.resolve_by, &self.resolve)),
+            ("calendar", self.calendar.clone().filter(|name| name != "always")),
+            ("breached", breached),
+        ]
     }
 }
 
@@ -218,11 +214,11 @@ mod tests {
         let (by, resolve_by) = ("2026-11-22T04:05:00Z", "2026-11-22T08:00:00Z");
         assert_eq!(
             targets(json!({"respond_by": by, "respond": "met", "resolve_by": resolve_by, "resolve": "pending"})),
-            ["respond by: 2026-11-22T04:05:00Z, met", "resolve by: 2026-11-22T08:00:00Z (in 4h)"]
+            ["respond by: 2026-11-22T04:05:00Z (in 5m), met", "resolve by: 2026-11-22T08:00:00Z (in 4h)"]
         );
         assert_eq!(
             targets(json!({"resolve": "paused", "calendar": "office"})),
-            ["resolve by: paused in the hours of office"]
+            ["resolve by: paused", "calendar: office"]
         );
         assert_eq!(targets(json!({"breached": false})), [""; 0]);
     }
