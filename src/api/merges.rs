@@ -84,7 +84,7 @@ pub(super) async fn culprits(State(state): State<ApiState>) -> Response {
     Json(json!({ "culprits": state.operators.culprits().await })).into_response()
 }
 
-fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
     let wrong = |status, detail: String| Problem::new(status, "invalid_body", detail);
     let body = body.map_err(|rejection| wrong(rejection.status(), rejection.body_text()))?;
     serde_json::from_slice(&body).map_err(|error| wrong(StatusCode::BAD_REQUEST, error.to_string()))
@@ -112,14 +112,20 @@ async fn known(state: &ApiState, name: &str) -> Result<Known, Problem> {
 }
 
 async fn order(state: &ApiState, by: Option<String>, command: Command, named: [Known; 2]) -> Result<Response, Problem> {
-    let by: String = by.as_deref().unwrap_or(NOBODY).trim().chars().take(NAME_CHARS_MAX).collect();
-    let by = if by.is_empty() { NOBODY.to_owned() } else { by };
-    match state.operators.order(by, command).await {
+    match state.operators.order(named_operator(by), command).await {
         Ok(Done::Incident(incident)) => Ok(answer(incident)),
-        Ok(Done::Silence(_)) => Err(Problem::internal("the command was answered with a silence", &"a fault of ours")),
+        Ok(Done::Silence(_) | Done::Problem(_)) => {
+            Err(Problem::internal("the command was answered with something else", &"a fault of ours"))
+        }
         Err(CommandError::Refusal(refusal)) => Err(problem(refusal, &named)),
         Err(CommandError::Refused(why)) => Ok(ingest::Problem::refused(&why).into_response()),
     }
+}
+
+/// The name of whoever orders something.
+pub(super) fn named_operator(by: Option<String>) -> String {
+    let by: String = by.as_deref().unwrap_or(NOBODY).trim().chars().take(NAME_CHARS_MAX).collect();
+    if by.is_empty() { NOBODY.to_owned() } else { by }
 }
 
 fn answer(incident: Arc<IncidentDoc>) -> Response {

@@ -10,6 +10,7 @@ mod listener;
 mod merges;
 mod operate;
 mod problem;
+mod problems;
 mod reload;
 mod rules;
 mod silences;
@@ -96,6 +97,9 @@ pub fn routes(state: ApiState) -> Router {
         .route("/api/v1/incidents/{id}/split", post(merges::split))
         .route("/api/v1/unions", get(merges::culprits))
         .route("/api/v1/rules/unmatched", get(rules::unmatched))
+        .route("/api/v1/problems", get(problems::list))
+        .route("/api/v1/problems/{id}", get(problems::show))
+        .route("/api/v1/problems/{id}/close", post(problems::close))
         .route("/api/v1/silences", get(silences::list))
         .route("/api/v1/silences/{id}", get(silences::show))
         .route("/api/v1/sinks", get(sinks::list))

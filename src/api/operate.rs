@@ -22,6 +22,9 @@ POST /api/v1/incidents/{id}/merge    merges it into another one
 POST /api/v1/incidents/{id}/split    takes out of it what was merged into it
 GET  /api/v1/unions                  values of union rules that join nothing further
 GET  /api/v1/rules/unmatched         which alerts no rule wants, by source and label
+GET  /api/v1/problems                incidents that keep recurring
+GET  /api/v1/problems/{id}           one problem with its incidents
+POST /api/v1/problems/{id}/close     closes it
 GET  /api/v1/silences                silences, with what they have muted
 GET  /api/v1/silences/{id}           one of them
 GET  /api/v2/alerts                  what fires, as Alertmanager shows it; also /api/v2/alerts/groups

@@ -8,6 +8,7 @@ mod client;
 mod daemon;
 mod demo;
 mod incidents;
+mod problems;
 mod rules;
 mod run;
 mod send;
@@ -75,6 +76,7 @@ enum Command {
     },
     Send(send::SendArgs),
     Incidents(incidents::IncidentsArgs),
+    Problems(problems::ProblemsArgs),
     Rules(rules::RulesArgs),
     Silences(silences::SilencesArgs),
     Sinks(sinks::SinksArgs),
@@ -141,6 +143,7 @@ impl Cli {
             Command::Demo(args) => block_on(demo::demo(args)),
             Command::Send(args) => block_on(send::send(args)),
             Command::Incidents(args) => block_on(incidents::incidents(args)),
+            Command::Problems(args) => block_on(problems::problems(args)),
             Command::Rules(args) => block_on(rules::rules(args)),
             Command::Silences(args) => block_on(silences::silences(args)),
             Command::Sinks(args) => block_on(sinks::sinks(args)),
@@ -266,6 +269,9 @@ mod tests {
             "incidentd incidents show",
             "incidentd incidents merge INC-0A1B2C3D4E5F6",
             "incidentd incidents split INC-0A1B2C3D4E5F6 --into INC-0A1B2C3D4E5F6",
+            "incidentd problems",
+            "incidentd problems list --status resolved",
+            "incidentd problems close PRB-0A1B2C3D4E5F6",
             "incidentd rules",
             "incidentd rules unmatched --limit 0",
             "incidentd silences add --duration 1h --comment c",

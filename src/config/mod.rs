@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Limits, duration};
 use crate::rules::{
     self, ChangesConfig, DEFAULT_MATRIX, Definition, HeartbeatConfig, InhibitRuleConfig, MaintenanceConfig, Matrix,
-    Problem, RuleConfig, RuleSet, ServiceConfig, SetConfig, TopologyConfig,
+    Problem, ProblemsConfig, RuleConfig, RuleSet, ServiceConfig, SetConfig, TopologyConfig,
 };
 use crate::sinks::{self, SinkConfig};
 
@@ -106,6 +106,8 @@ pub struct Config {
     pub maintenance: Vec<MaintenanceConfig>,
     /// Events that are expected; what does not come is an alert.
     pub heartbeats: Vec<HeartbeatConfig>,
+    /// When incidents that keep recurring raise a problem. Default: never.
+    pub problems: Option<ProblemsConfig>,
     /// Impact × urgency.
     pub priority: PriorityConfig,
     /// Who is told. Default: standard output.
@@ -265,6 +267,7 @@ impl Config {
             maintenance: &self.maintenance,
             heartbeats: &self.heartbeats,
             sets: &self.sets,
+            problems: self.problems.as_ref(),
         }
     }
 
@@ -369,6 +372,7 @@ impl Default for Config {
             inhibit_rules: Vec::new(),
             maintenance: Vec::new(),
             heartbeats: Vec::new(),
+            problems: None,
             priority: PriorityConfig::default(),
             sinks: vec![SinkConfig::new("stdout", sinks::Kind::Stdout(sinks::stdout::Config::default()))],
             shutdown_grace: Duration::from_secs(30),

@@ -13,7 +13,7 @@ use super::{Closed, Ledger, lock};
 use crate::clock::timer_now;
 use crate::delivery::{Action, Delivery};
 use crate::event::Timestamp;
-use crate::identity::IncidentId;
+use crate::identity::{IncidentId, ProblemId};
 use crate::sinks::{Sink, SinkError};
 use crate::store::{IncidentQuery, PendingDelivery, Reads, Settlement, ShardPosition, StoreError, TimelineEntry};
 
@@ -135,6 +135,12 @@ impl Reads for FakeStore {
     }
     fn silences(&self) -> Result<Vec<(String, u16, String)>, StoreError> {
         Ok(Vec::new())
+    }
+    fn problems(&self, _: Option<&str>, _: usize) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn problem(&self, _: ProblemId) -> Result<Option<String>, StoreError> {
+        Ok(None)
     }
     fn timeline(&self, _: IncidentId, _: usize) -> Result<Vec<TimelineEntry>, StoreError> {
         Ok(Vec::new())

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::changes::ChangesConfig;
 use super::condition::{self, Late, OpenWhen, WindowType};
 use super::expression::{Expression, Expressions};
-use super::flow::{FlappingConfig, FlappingMemory, StormConfig};
+use super::flow::{FlappingConfig, FlappingMemory, ProblemsConfig, StormConfig};
 use super::heartbeat::{Heartbeat, HeartbeatConfig};
 use super::index::Index;
 use super::matcher::Matcher;
@@ -128,6 +128,8 @@ pub struct RuleSet {
     pub maintenance: Vec<MaintenanceWindow>,
     /// What is expected.
     pub heartbeats: Vec<Heartbeat>,
+    /// When what recurs is a problem.
+    pub problems: Option<ProblemsConfig>,
 }
 
 /// All that a configuration says about correlation.
@@ -159,7 +161,12 @@ pub struct Definition<'a> {
     pub heartbeats: &'a [HeartbeatConfig],
     /// Known sets, for shares.
     pub sets: &'a [SetConfig],
+    /// When what recurs is a problem; never where nothing is said.
+    pub problems: Option<&'a ProblemsConfig>,
 }
+
+/// What holds where nothing is said.
+static NO_TOPOLOGY: TopologyConfig = TopologyConfig::DEFAULT;
 
 impl<'a> Definition<'a> {
     /// Rules that tell these sinks, and nothing else.
@@ -172,12 +179,13 @@ impl<'a> Definition<'a> {
             services: &[],
             listed_services: &[],
             services_missing: false,
-            topology: &TopologyConfig::DEFAULT,
+            topology: &NO_TOPOLOGY,
             changes: &ChangesConfig::DEFAULT,
             inhibit_rules: &[],
             maintenance: &[],
             heartbeats: &[],
             sets: &[],
+            problems: None,
         }
     }
 }
@@ -239,6 +247,7 @@ impl RuleSet {
             inhibitions: Inhibitions::default(),
             maintenance: Vec::new(),
             heartbeats: Vec::new(),
+            problems: None,
         }
     }
 
@@ -326,6 +335,8 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
         config: definition.topology,
     });
     set.topology = topology;
+    set.problems = definition.problems.copied();
+    problems.extend(definition.problems.into_iter().flat_map(ProblemsConfig::problems));
     problems.extend(wrong);
     problems.extend(impact_of_nothing(definition));
     set.changes = definition.changes.clone();

@@ -5,7 +5,7 @@
 //! [`TEXT_BYTES_MAX`]; a longer one is refused.
 
 pub(super) mod assignment;
-pub(super) mod links;
+pub mod links;
 pub(super) mod status;
 pub(super) mod talks;
 pub(super) mod work;

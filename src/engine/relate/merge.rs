@@ -447,7 +447,7 @@ impl Shard {
     }
 
     /// The name of whoever ordered what is under way.
-    fn operator(&self) -> String {
+    pub(in crate::engine) fn operator(&self) -> String {
         let by = self.by.as_deref().unwrap_or_default();
         by.strip_prefix("operator:").unwrap_or(by).to_owned()
     }

@@ -112,7 +112,7 @@ impl Shard {
         incident.map_or(&[], |incident| &incident.relations.parts)
     }
 
-    pub(super) fn id_of(&self, group: u32) -> Option<IncidentId> {
+    pub(in crate::engine) fn id_of(&self, group: u32) -> Option<IncidentId> {
         self.groups.slots[group].incident.as_deref().map(|incident| incident.id)
     }
 

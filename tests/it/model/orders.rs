@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use incidentd::engine::command::{Command, Done};
+use incidentd::engine::desk;
 use incidentd::engine::suppress::silence::SilenceDraft;
 use incidentd::identity::IncidentId;
 use proptest::collection::vec;
@@ -23,11 +24,16 @@ pub enum Order {
     Merge(Index, Index),
     /// Of all parts, children and symptoms one.
     Split(Index),
+    /// Of which type, and whether it is taken off again.
+    Link(&'static str, Index, Index, bool),
     Change {
         service: u8,
         lag_s: u64,
     },
 }
+
+const KINDS: &[&str] =
+    &["parent", "child", "duplicate_of", "duplicated_by", "caused_by", "cause_of", "related", "problem", "runbook"];
 
 fn order() -> impl Strategy<Value = Order> {
     let matcher = select(&["host=h0", "host=~\"h0|h1\"", "service=s0", "host=~\"h.\"", "severity=critical"][..]);
@@ -36,6 +42,8 @@ fn order() -> impl Strategy<Value = Order> {
         1 => any::<Index>().prop_map(Order::Expire),
         3 => (any::<Index>(), any::<Index>()).prop_map(|(one, other)| Order::Merge(one, other)),
         2 => any::<Index>().prop_map(Order::Split),
+        3 => (select(KINDS), any::<Index>(), any::<Index>(), any::<bool>())
+            .prop_map(|(kind, one, other, off)| Order::Link(kind, one, other, off)),
         1 => (0u8..2, 0u64..20).prop_map(|(service, lag_s)| Order::Change { service, lag_s }),
     ]
 }
@@ -72,11 +80,24 @@ impl Rig {
                 let Some((incident, part)) = chosen(&self.parts(), index) else { return String::new() };
                 Command::Split { incident, part, version: None }
             }
+            Order::Link(kind, one, other, off) => {
+                let (Some(incident), Some(other)) = (chosen(&ids, one), chosen(&ids, other)) else {
+                    return String::new();
+                };
+                let (kind, target) = ((*kind).to_owned(), other.to_string());
+                let order = if *off {
+                    desk::Order::Unlink { kind, target }
+                } else {
+                    desk::Order::Link { kind, target, reason: String::new() }
+                };
+                Command::Operate { incident, version: None, order }
+            }
             Order::Change { service, lag_s } => return self.change(*service, *lag_s),
         };
         match self.shard.command(self.now, "ann", &command) {
             Ok(Done::Incident(doc)) => format!("{doc:?}"),
             Ok(Done::Silence(doc)) => format!("{doc:?}"),
+            Ok(Done::Problem(doc)) => format!("{doc:?}"),
             Err(refusal) => refusal.to_string(),
         }
     }

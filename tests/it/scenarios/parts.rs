@@ -1,6 +1,6 @@
 //! What scenarios configure beside rules, services and what mutes: under `with`, alike for a scenario and a reload.
 
-use incidentd::rules::{Definition, RuleConfig};
+use incidentd::rules::{Definition, ProblemsConfig, RuleConfig};
 use serde::Deserialize;
 
 /// See the module.
@@ -9,6 +9,7 @@ use serde::Deserialize;
 pub struct Parts {
     /// Sinks beside the usual one; rules that name none tell the usual one and these.
     sinks: Vec<String>,
+    problems: Option<ProblemsConfig>,
 }
 
 impl Parts {
@@ -19,6 +20,6 @@ impl Parts {
 
     /// The definition of these rules with all of this.
     pub fn define<'a>(&'a self, rules: &'a [RuleConfig], sinks: &'a [String]) -> Definition<'a> {
-        Definition::of(rules, sinks)
+        Definition { problems: self.problems.as_ref(), ..Definition::of(rules, sinks) }
     }
 }
