@@ -14,7 +14,7 @@ use crate::clock::timer_now;
 use crate::delivery::{Action, Delivery};
 use crate::event::Timestamp;
 use crate::identity::{IncidentId, ProblemId};
-use crate::sinks::{Sink, SinkError};
+use crate::sinks::{Sink, SinkError, Ticket};
 use crate::store::{IncidentQuery, PendingDelivery, Reads, Settlement, ShardPosition, StoreError, TimelineEntry};
 
 pub(super) const START: Timestamp = Timestamp::from_parts(1_700_000_000, 0);
@@ -162,6 +162,7 @@ type Script = dyn Fn(&Delivery, usize) -> Result<(), SinkError> + Send + Sync;
 /// A sink that answers by a script, which is told how many tries came before. While `held`, it does not answer.
 pub(super) struct FakeSink {
     script: Box<Script>,
+    ticket: Option<Ticket>,
     pub tries: Mutex<Vec<Try>>,
     in_flight: Mutex<usize>,
     pub held: watch::Sender<bool>,
@@ -173,11 +174,18 @@ impl FakeSink {
         let (tries, in_flight) = Default::default();
         Arc::new(Self {
             script: Box::new(script),
+            ticket: None,
             tries,
             in_flight,
             held: watch::Sender::default(),
             tried: watch::Sender::default(),
         })
+    }
+
+    /// One that confirms everything, and names this ticket.
+    pub fn with_ticket(name: &str) -> Arc<Self> {
+        let sink = Arc::into_inner(Self::new(|_, _| Ok(()))).expect("nobody has it yet");
+        Arc::new(Self { ticket: Some(Ticket { name: name.to_owned(), url: None }), ..sink })
     }
 
     /// The sequences that it confirmed, in order.
@@ -194,7 +202,7 @@ impl FakeSink {
 }
 
 impl Sink for FakeSink {
-    fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Option<Ticket>, SinkError>> {
         Box::pin(async move {
             let number = {
                 let mut in_flight = lock(&self.in_flight);
@@ -210,7 +218,7 @@ impl Sink for FakeSink {
             let answer = (self.script)(delivery, number);
             lock(&self.tries)[number].confirmed = answer.is_ok();
             *lock(&self.in_flight) -= 1;
-            answer
+            answer.map(|()| self.ticket.clone())
         })
     }
 }

@@ -19,6 +19,7 @@ mod malformed;
 mod model;
 mod prometheus;
 mod recording;
+mod recurring;
 mod relations;
 mod reload;
 mod reload_storm;
