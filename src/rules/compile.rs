@@ -10,6 +10,7 @@ use super::changes::ChangesConfig;
 use super::communication::{Communication, CommunicationConfig};
 use super::condition::{self, Late, OpenWhen, WindowType};
 use super::deadlines::{Calendars, DeadlineConfigs, Targets};
+use super::escalation::{EscalationPolicyConfig, Escalations, MajorIncidentConfig};
 use super::expression::{Expression, Expressions};
 use super::flow::{FlappingConfig, FlappingMemory, StormConfig};
 use super::heartbeat::{Heartbeat, HeartbeatConfig};
@@ -89,7 +90,7 @@ pub struct Rule {
     pub on_stale: OnStale,
     /// What becomes of an alert that lacks a `group_by` label.
     pub missing_label: MissingLabel,
-    /// The sinks that are told, resolved: every configured sink where the rule names none.
+    /// The sinks that are told, resolved: every configured sink but the hook of major incidents where the rule names none.
     pub notify: Arc<[Arc<str>]>,
     /// Title template; the default title where `None`.
     pub title: Option<Title>,
@@ -103,6 +104,8 @@ pub struct Rule {
     pub flapping: Option<FlappingConfig>,
     /// When further incidents become children of one.
     pub storm: Option<StormConfig>,
+    /// Who is told when nobody answers.
+    pub escalation: Option<Arc<str>>,
 }
 
 /// All rules, indexed.
@@ -139,6 +142,8 @@ pub struct RuleSet {
     pub targets: Targets,
     /// Who is told by status updates, and how often.
     pub communication: Communication,
+    /// Who is told when nobody answers.
+    pub escalation: Escalations,
 }
 
 /// All that a configuration says about correlation.
@@ -184,6 +189,10 @@ pub struct Definition<'a> {
     pub deadlines: DeadlineConfigs<'a>,
     /// Who is told by status updates, and how often.
     pub communication: &'a CommunicationConfig,
+    /// Who is told when nobody answers.
+    pub escalation_policies: &'a [EscalationPolicyConfig],
+    /// What happens when a major incident is declared.
+    pub major_incident: Option<&'a MajorIncidentConfig>,
 }
 
 impl<'a> Definition<'a> {
@@ -212,7 +221,15 @@ impl<'a> Definition<'a> {
             sets: &[],
             deadlines: DeadlineConfigs::NONE,
             communication: &COMMUNICATION,
+            escalation_policies: &[],
+            major_incident: None,
         }
+    }
+
+    /// The sinks that a rule tells which names none: all but the one that sets a recovery going.
+    fn told_by_default(&self) -> Vec<String> {
+        let hook = self.major_incident.and_then(|major| major.hook.as_deref());
+        self.sinks.iter().filter(|sink| Some(sink.as_str()) != hook).cloned().collect()
     }
 }
 
@@ -277,6 +294,7 @@ impl RuleSet {
             calendars: Calendars::default(),
             targets: Targets::default(),
             communication: Communication::default(),
+            escalation: Escalations::default(),
         }
     }
 
@@ -346,8 +364,9 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     problems.extend(validate::same_twice(&accepted));
     problems.extend(routing::unreachable(&accepted));
     let title = titles.finish();
+    let told = definition.told_by_default();
     let compiled = accepted.into_iter().filter_map(|(place, config, matchers)| {
-        let mut rule = compile_rule(config, (sinks, scope), &sets, matchers)?;
+        let mut rule = compile_rule(config, (&told, scope), &sets, matchers)?;
         rule.when = conditions.remove(&place);
         if rule.when.is_none() && config.when.is_some() {
             return None;
@@ -383,6 +402,9 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     let (communication, wrong) = Communication::compile(definition.communication, sinks);
     set.communication = communication;
     problems.extend(wrong);
+    let (escalation, wrong) = Escalations::compile(definition, &set.calendars, &set.teams);
+    set.escalation = escalation;
+    problems.extend(wrong);
     problems.sort_by_key(|problem| problem.warning);
     (set, problems)
 }
@@ -390,6 +412,11 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
 /// Teams and services.
 fn catalogue(definition: &Definition<'_>, set: &mut RuleSet) -> Vec<Problem> {
     let (teams, mut problems) = Teams::compile(definition.teams, definition.sinks);
+    let policies: Vec<String> = definition.escalation_policies.iter().map(|policy| policy.name.clone()).collect();
+    let calendars = definition.deadlines.calendars.iter().map(|calendar| calendar.name.clone());
+    let calendars: Vec<String> = calendars.chain(Some(Calendars::ALWAYS.to_owned())).collect();
+    let agreements: Vec<String> = definition.deadlines.agreements.iter().map(|one| one.name.clone()).collect();
+    let known = definition.known;
     let (topology, wrong) = Topology::compile(&Catalogue {
         services: definition.services,
         listed: definition.listed_services,
@@ -397,7 +424,11 @@ fn catalogue(definition: &Definition<'_>, set: &mut RuleSet) -> Vec<Problem> {
         missing: definition.services_missing,
         config: definition.topology,
         teams: &teams,
-        known: definition.known,
+        known: KnownNames {
+            escalation_policies: known.escalation_policies.or(Some(&policies)),
+            calendars: known.calendars.or(Some(&calendars)),
+            agreements: known.agreements.or(Some(&agreements)),
+        },
     });
     problems.extend(wrong);
     set.topology = topology;
@@ -484,6 +515,7 @@ fn compile_rule(
         impact_from_service: config.incident.impact == ImpactConfig::FromService,
         flapping: config.flapping,
         storm: config.storm,
+        escalation: config.escalation.as_deref().map(Arc::from),
     })
 }
 
