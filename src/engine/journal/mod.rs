@@ -377,6 +377,7 @@ impl Shard {
                 }
             }
         }
+        self.review_escalations();
         self.keep_storms();
         self.unions.unlead_retired(&self.groups);
         report
