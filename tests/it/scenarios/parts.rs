@@ -1,8 +1,8 @@
 //! What scenarios configure beside rules, services and what mutes: under `with`, alike for a scenario and a reload.
 
 use incidentd::rules::{
-    AgreementConfig, CalendarConfig, CommunicationConfig, DeadlineConfigs, Definition, ImpactRisesConfig, RuleConfig,
-    Share, TargetsConfig, TeamConfig, UrgencyRisesConfig,
+    AgreementConfig, CalendarConfig, CommunicationConfig, DeadlineConfigs, Definition, EscalationPolicyConfig,
+    ImpactRisesConfig, MajorIncidentConfig, RuleConfig, Share, TargetsConfig, TeamConfig, UrgencyRisesConfig,
 };
 use serde::Deserialize;
 
@@ -12,6 +12,8 @@ use serde::Deserialize;
 pub struct Parts {
     /// Sinks beside the usual one; rules that name none tell the usual one and these.
     sinks: Vec<String>,
+    escalation_policies: Vec<EscalationPolicyConfig>,
+    major_incident: Option<MajorIncidentConfig>,
     calendars: Vec<CalendarConfig>,
     agreements: Vec<AgreementConfig>,
     teams: Vec<TeamConfig>,
@@ -48,6 +50,16 @@ impl Parts {
             pause_while_muted: *pause_while_muted,
         };
         let (teams, communication) = (&self.teams[..], &self.communication);
-        Definition { deadlines, teams, communication, impact, urgency, ..Definition::of(rules, sinks) }
+        let (escalation_policies, major_incident) = (&self.escalation_policies[..], self.major_incident.as_ref());
+        Definition {
+            deadlines,
+            teams,
+            communication,
+            impact,
+            urgency,
+            escalation_policies,
+            major_incident,
+            ..Definition::of(rules, sinks)
+        }
     }
 }
