@@ -39,9 +39,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Limits, duration};
 use crate::rules::{
     self, AgreementConfig, CalendarConfig, ChangesConfig, CommunicationConfig, DEFAULT_MATRIX, DeadlineConfigs,
-    Definition, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames, MaintenanceConfig, Matrix, Problem,
-    ProblemsConfig, RuleConfig, RuleSet, ServiceConfig, SetConfig, Share, TargetsConfig, TeamConfig, TopologyConfig,
-    UrgencyRisesConfig,
+    Definition, EscalationPolicyConfig, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames, MaintenanceConfig, MajorIncidentConfig, Matrix, Problem, ProblemsConfig, RuleConfig, RuleSet, ServiceConfig, SetConfig, Share, TargetsConfig, TeamConfig, TopologyConfig, UrgencyRisesConfig,
 };
 use crate::sinks::{self, SinkConfig};
 
@@ -120,6 +118,10 @@ pub struct Config {
     pub agreements: Vec<AgreementConfig>,
     /// Status updates: who can be told how an incident stands, and how often.
     pub communication: CommunicationConfig,
+    /// Who is told when nobody answers; at most 100. Default: none.
+    pub escalation_policies: Vec<EscalationPolicyConfig>,
+    /// What happens when an incident is declared a major one. Default: steps and people may declare it, and nothing more.
+    pub major_incident: Option<MajorIncidentConfig>,
     /// Who is told. Default: standard output.
     pub sinks: Vec<SinkConfig>,
     /// How long a stop waits for requests and deliveries under way. Default `30s`; at most `1h`.
@@ -301,6 +303,8 @@ impl Config {
             },
             communication: &self.communication,
             problems: self.problems.as_ref(),
+            escalation_policies: &self.escalation_policies,
+            major_incident: self.major_incident.as_ref(),
         }
     }
 
@@ -411,6 +415,8 @@ impl Default for Config {
             calendars: Vec::new(),
             agreements: Vec::new(),
             communication: CommunicationConfig::default(),
+            escalation_policies: Vec::new(),
+            major_incident: None,
             sinks: vec![SinkConfig::new("stdout", sinks::Kind::Stdout(sinks::stdout::Config::default()))],
             shutdown_grace: Duration::from_secs(30),
             log: LogConfig::default(),

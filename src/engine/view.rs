@@ -18,21 +18,13 @@ use crate::identity::{IncidentId, alertmanager_fingerprint};
 
 impl Shard {
     pub(super) fn doc(&self, state: &Group, incident: &Incident) -> IncidentDoc {
-        let key: BTreeMap<Arc<str>, Arc<str>> = match self.incidents.get(&incident.id) {
-            Some(group) if state.union => self.union_key(*group),
-            _ => {
-                let key = state.key.iter();
-                let text = |symbol| Arc::from(self.names.text(symbol));
-                key.filter_map(|(name, value)| Some((text(*name), text((*value)?)))).collect()
-            }
-        };
         IncidentDoc {
             id: incident.id,
             status: incident.status,
             version: incident.version,
             title: incident.title.clone(),
             rule: state.rule_name.clone(),
-            key,
+            key: self.key_of(state, incident),
             severity: incident.severity,
             impact: incident.impact,
             urgency: incident.urgency,
@@ -62,6 +54,18 @@ impl Shard {
             reasons: incident.reasons.clone(),
             flapping: flapping(state, incident),
             storm: state.storm.as_deref().map(StormState::doc),
+        }
+    }
+
+    /// The labels of an incident's group.
+    pub(super) fn key_of(&self, state: &Group, incident: &Incident) -> BTreeMap<Arc<str>, Arc<str>> {
+        match self.incidents.get(&incident.id) {
+            Some(group) if state.union => self.union_key(*group),
+            _ => {
+                let key = state.key.iter();
+                let text = |symbol| Arc::from(self.names.text(symbol));
+                key.filter_map(|(name, value)| Some((text(*name), text((*value)?)))).collect()
+            }
         }
     }
 

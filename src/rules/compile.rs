@@ -10,6 +10,7 @@ use super::changes::ChangesConfig;
 use super::communication::{Communication, CommunicationConfig};
 use super::condition::{self, Late, OpenWhen, WindowType};
 use super::deadlines::{Calendars, DeadlineConfigs, Targets};
+use super::escalation::{EscalationPolicyConfig, Escalations, MajorIncidentConfig};
 use super::expression::{Expression, Expressions};
 use super::flow::{FlappingConfig, FlappingMemory, ProblemsConfig, StormConfig};
 use super::heartbeat::{Heartbeat, HeartbeatConfig};
@@ -89,7 +90,7 @@ pub struct Rule {
     pub on_stale: OnStale,
     /// What becomes of an alert that lacks a `group_by` label.
     pub missing_label: MissingLabel,
-    /// The sinks that are told, resolved: every configured sink where the rule names none.
+    /// The sinks that are told, resolved: every configured sink but the hook of major incidents where the rule names none.
     pub notify: Arc<[Arc<str>]>,
     /// Title template; the default title where `None`.
     pub title: Option<Title>,
@@ -103,6 +104,8 @@ pub struct Rule {
     pub flapping: Option<FlappingConfig>,
     /// When further incidents become children of one.
     pub storm: Option<StormConfig>,
+    /// Who is told when nobody answers.
+    pub escalation: Option<Arc<str>>,
 }
 
 /// All rules, indexed.
@@ -141,6 +144,8 @@ pub struct RuleSet {
     pub communication: Communication,
     /// When what recurs is a problem.
     pub problems: Option<ProblemsConfig>,
+    /// Who is told when nobody answers.
+    pub escalation: Escalations,
 }
 
 /// All that a configuration says about correlation.
@@ -188,6 +193,10 @@ pub struct Definition<'a> {
     pub communication: &'a CommunicationConfig,
     /// When what recurs is a problem; never where nothing is said.
     pub problems: Option<&'a ProblemsConfig>,
+    /// Who is told when nobody answers.
+    pub escalation_policies: &'a [EscalationPolicyConfig],
+    /// What happens when a major incident is declared.
+    pub major_incident: Option<&'a MajorIncidentConfig>,
 }
 
 /// What holds where nothing is said.
@@ -220,7 +229,15 @@ impl<'a> Definition<'a> {
             deadlines: DeadlineConfigs::NONE,
             communication: &COMMUNICATION,
             problems: None,
+            escalation_policies: &[],
+            major_incident: None,
         }
+    }
+
+    /// The sinks that a rule tells which names none: all but the one that sets a recovery going.
+    fn told_by_default(&self) -> Vec<String> {
+        let hook = self.major_incident.and_then(|major| major.hook.as_deref());
+        self.sinks.iter().filter(|sink| Some(sink.as_str()) != hook).cloned().collect()
     }
 }
 
@@ -286,6 +303,7 @@ impl RuleSet {
             targets: Targets::default(),
             communication: Communication::default(),
             problems: None,
+            escalation: Escalations::default(),
         }
     }
 
@@ -355,8 +373,9 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     problems.extend(validate::same_twice(&accepted));
     problems.extend(routing::unreachable(&accepted));
     let title = titles.finish();
+    let told = definition.told_by_default();
     let compiled = accepted.into_iter().filter_map(|(place, config, matchers)| {
-        let mut rule = compile_rule(config, (sinks, scope), &sets, matchers)?;
+        let mut rule = compile_rule(config, (&told, scope), &sets, matchers)?;
         rule.when = conditions.remove(&place);
         if rule.when.is_none() && config.when.is_some() {
             return None;
@@ -394,6 +413,9 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     let (communication, wrong) = Communication::compile(definition.communication, sinks);
     set.communication = communication;
     problems.extend(wrong);
+    let (escalation, wrong) = Escalations::compile(definition, &set.calendars, &set.teams);
+    set.escalation = escalation;
+    problems.extend(wrong);
     problems.sort_by_key(|problem| problem.warning);
     (set, problems)
 }
@@ -401,8 +423,13 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
 /// Teams and services.
 fn catalogue(definition: &Definition<'_>, set: &mut RuleSet) -> Vec<Problem> {
     let (teams, mut problems) = Teams::compile(definition.teams, definition.sinks);
+    let policies: Vec<String> = definition.escalation_policies.iter().map(|policy| policy.name.clone()).collect();
     let (calendars, agreements) = definition.deadlines.names();
-    let known = KnownNames { calendars: Some(&calendars), agreements: Some(&agreements), ..definition.known };
+    let known = KnownNames {
+        escalation_policies: definition.known.escalation_policies.or(Some(&policies)),
+        calendars: Some(&calendars),
+        agreements: Some(&agreements),
+    };
     let (topology, wrong) = Topology::compile(&Catalogue {
         services: definition.services,
         listed: definition.listed_services,
@@ -497,6 +524,7 @@ fn compile_rule(
         impact_from_service: config.incident.impact == ImpactConfig::FromService,
         flapping: config.flapping,
         storm: config.storm,
+        escalation: config.escalation.as_deref().map(Arc::from),
     })
 }
 

@@ -10,6 +10,7 @@ mod compile;
 mod condition;
 mod deadlines;
 mod default;
+mod escalation;
 mod flow;
 mod expression;
 mod heartbeat;
@@ -39,6 +40,11 @@ pub use deadlines::{
     Holidays, TargetConfig, TargetTime, Targets, TargetsConfig, Terms,
 };
 pub use default::default_rules;
+pub use escalation::{
+    Conditions, EscalationPolicy, EscalationPolicyConfig, EscalationStep, EscalationStepConfig, EscalationTarget,
+    Escalations, IncidentFacts, IncidentMatcher, MajorIncidentConfig, MajorRules, Quiet, QuietConfig, StepDue, StopOn,
+    SymptomsConfig, Unless,
+};
 pub use expression::{Expression, Facts};
 pub use flow::{FlappingConfig, FlappingMemory, ProblemsConfig, StormConfig};
 pub use heartbeat::{Expected, Heartbeat, HeartbeatConfig, KEYS_MAX as HEARTBEAT_KEYS_MAX, SignOfLife};
@@ -215,6 +221,9 @@ pub struct RuleConfig {
     /// Beyond so many openings, further incidents become children of one. Default: none; `{}` for its defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storm: Option<StormConfig>,
+    /// The escalation policy of its incidents. Default: that of the service, else none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalation: Option<String>,
     /// What the incident says.
     #[serde(default)]
     pub incident: IncidentConfig,

@@ -9,6 +9,7 @@ mod deadlines;
 mod deliveries;
 mod differential;
 mod doors;
+mod escalation;
 mod flow;
 mod formats;
 mod harness;

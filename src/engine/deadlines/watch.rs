@@ -60,7 +60,6 @@ impl Shard {
 
     /// When so much of a target will have been spent, or an instant before now where it has been; none while its clock
     /// stands, where the target is met, and where none is agreed.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for escalation steps that go by a coming breach"))]
     pub(in crate::engine) fn target_share_at(&self, group: u32, target: Target, share: Share) -> Option<Timestamp> {
         let incident = self.groups.slots.get(group)?.incident.as_deref()?;
         let deadlines = &incident.deadlines;

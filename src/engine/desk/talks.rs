@@ -60,8 +60,8 @@ impl Shard {
     }
 
     /// The same, as a major incident asks for it.
-    fn major_update_every(&self, _incident: &Incident) -> Option<Duration> {
-        None
+    fn major_update_every(&self, incident: &Incident) -> Option<Duration> {
+        self.rules.escalation.major.updates_every.filter(|_| incident.escalation.is_major())
     }
 
     /// When stakeholders are to hear next; nobody waits for an incident that is over, or that a storm speaks for.

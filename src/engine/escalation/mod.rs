@@ -1,72 +1,235 @@
 //! Escalation: the steps of a policy by time, priority, missed acknowledgement and coming breach; major incidents.
+//!
+//! What an incident keeps is small and bounded: a bit for each of at most 32 steps, a few instants, the sinks that were
+//! reached. When something is due next is kept beside it, so that looking at it costs nothing; it is worked out anew when
+//! the incident moves, its priority turns, muting ends, or the configuration is another one. What could not be taken in
+//! time (muted, out of hours, on hold, the daemon was down) is caught up by the newest step that was missed, alone.
 
 pub(super) mod major;
+mod message;
+mod plan;
+mod steps;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::engine::command::Refusal;
-use crate::engine::decision::Reason;
-use crate::engine::desk::{TEXT_BYTES_MAX, checked};
 use crate::engine::incident::{Escalation, MajorDoc};
 use crate::engine::journal::{Fault, Reader, Writer};
-use crate::engine::lifecycle::Audience;
-use crate::engine::moves::{IncidentStatus, Move};
-use crate::engine::shard::Shard;
+use crate::engine::moves::IncidentStatus;
 use crate::event::Timestamp;
+use crate::rules::{EscalationPolicy, StepDue};
+use major::Major;
+
+/// The policy that an incident goes by.
+#[derive(Clone, Debug, PartialEq)]
+struct Bound {
+    name: Arc<str>,
+    /// Equal while the policy stays the same.
+    definition: u64,
+}
+
+/// Why nothing is taken for now.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Kept {
+    /// Nothing keeps it back.
+    #[default]
+    No,
+    /// All that fires is muted; ends with that.
+    Muted,
+    /// The incident is a symptom and leaves it to its cause; looked at again every minute.
+    ByCause,
+}
 
 /// How far an incident's escalation has come.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Progress {
+    policy: Option<Bound>,
+    /// When the round began.
+    began: Timestamp,
+    /// Time on hold since then, without the present one.
+    held: Duration,
+    /// While it is on hold.
+    held_since: Option<Timestamp>,
+    /// Rounds before this one.
+    round: u32,
+    /// Since when all steps by time are done, and the time on hold until then; the next round is due `repeat_after` later,
+    /// if there is one.
+    rest: Option<(Timestamp, Duration)>,
+    /// Steps that were taken or passed over, a bit each: those by time in this round, those by share since it opened or
+    /// came back.
+    done: u32,
+    /// Those of them that were passed over for the sake of the priority, which may rise.
+    passed: u32,
+    /// The step taken last in this round, counted from 1.
+    level: u32,
+    /// When the next step is due that would be taken as things stand.
+    next_at: Option<Timestamp>,
+    /// When something must be looked at.
+    wakes_at: Option<Timestamp>,
+    /// Whether the configuration must be asked if it is a major incident.
+    asks_major: bool,
+    /// Not kept in the journal: found anew after a restart.
+    kept: Kept,
+    /// The policy may be another one; after every reload and restart.
+    review: bool,
     /// Sinks that a step has told, in the order in which it did: they hear of what ends it, too.
     pub(super) reached: Vec<Arc<str>>,
+    /// While it is a major incident.
+    major: Option<Major>,
+    /// Whether the recovery was set going, which happens once.
+    hooked: bool,
+    /// Whether a person has said that it is none: from then on only a person declares it.
+    stood_down: bool,
 }
 
 impl Progress {
     pub(super) fn write(&self, writer: &mut Writer) {
+        let flags = [
+            self.policy.is_some(),
+            self.rest.is_some(),
+            self.asks_major,
+            self.major.is_some(),
+            self.hooked,
+            self.stood_down,
+            self.held_since.is_some(),
+        ];
+        writer.byte(flags.iter().enumerate().map(|(bit, flag)| u8::from(*flag) << bit).sum());
+        if let Some(Bound { name, definition }) = &self.policy {
+            writer.text(name);
+            writer.fixed(*definition);
+        }
+        self.major.iter().for_each(|major| major.write(writer));
+        self.held_since.iter().for_each(|since| writer.time(*since));
+        writer.time(self.began);
+        writer.number(self.held.as_micros() as u64);
+        if let Some((since, held)) = self.rest {
+            writer.time(since);
+            writer.number(held.as_micros() as u64);
+        }
+        [self.round, self.done, self.passed, self.level].into_iter().for_each(|number| writer.number(number.into()));
+        writer.maybe_time(self.next_at);
+        writer.maybe_time(self.wakes_at);
         writer.number(self.reached.len() as u64);
         self.reached.iter().for_each(|sink| writer.text(sink));
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+        let flags = reader.byte()?;
+        let [bound, rests, asks_major, is_major, hooked, stood_down, is_held] =
+            [1, 2, 4, 8, 16, 32, 64].map(|flag| flags & flag != 0);
+        let policy = match bound {
+            true => Some(Bound { name: reader.text()?.into(), definition: reader.fixed()? }),
+            false => None,
+        };
+        let major = if is_major { Some(Major::read(reader)?) } else { None };
+        let held_since = if is_held { Some(reader.time()?) } else { None };
+        let (began, held) = (reader.time()?, Duration::from_micros(reader.number()?));
+        let rest = if rests { Some((reader.time()?, Duration::from_micros(reader.number()?))) } else { None };
+        let mut bits = || -> Result<u32, Fault> { Ok(reader.number()? as u32) };
+        let (round, done, passed, level) = (bits()?, bits()?, bits()?, bits()?);
+        let (next_at, wakes_at) = (reader.maybe_time()?, reader.maybe_time()?);
         let reached = reader.count()?;
         let reached = (0..reached).map(|_| Ok(Arc::from(reader.text()?))).collect::<Result<_, Fault>>()?;
-        Ok(Self { reached })
+        Ok(Self {
+            policy,
+            began,
+            held,
+            held_since,
+            round,
+            rest,
+            done,
+            passed,
+            level,
+            next_at,
+            wakes_at,
+            asks_major,
+            kept: Kept::No,
+            review: false,
+            reached,
+            major,
+            hooked,
+            stood_down,
+        })
     }
 
     pub(super) fn doc(&self) -> Escalation {
-        Escalation::default()
+        let policy = self.policy.as_ref().map(|policy| policy.name.clone());
+        Escalation { policy, level: self.level, next_at: self.next_at }
     }
 
     pub(super) fn major_doc(&self) -> Option<MajorDoc> {
-        None
+        self.major.as_ref().map(Major::doc)
+    }
+
+    /// Whether it is a major incident.
+    pub(super) fn is_major(&self) -> bool {
+        self.major.is_some()
+    }
+
+    fn is_done(&self, place: usize) -> bool {
+        self.done & 1 << place != 0
+    }
+
+    /// Starts over, as the incident opens or comes back; who was reached hears on.
+    fn begin(&mut self, now: Timestamp, policy: Option<Bound>) {
+        *self = Self {
+            policy,
+            began: now,
+            reached: std::mem::take(&mut self.reached),
+            major: self.major.take(),
+            hooked: self.hooked,
+            stood_down: self.stood_down,
+            ..Self::default()
+        };
+    }
+
+    /// Begins the next round: the steps by time are due again.
+    fn begin_round(&mut self, now: Timestamp, policy: &EscalationPolicy) {
+        let shares = bits(policy, |due| matches!(due, StepDue::Share { .. }));
+        self.round += 1;
+        (self.began, self.held, self.rest, self.level) = (now, Duration::ZERO, None, 0);
+        (self.done, self.passed) = (self.done & shares, self.passed & shares);
+    }
+
+    /// Ends the round where all steps by time are done, and takes it up again where they are not.
+    fn rest(&mut self, now: Timestamp, policy: &EscalationPolicy) {
+        let timed = bits(policy, |due| matches!(due, StepDue::After(_)));
+        let over = self.done & timed == timed;
+        self.rest = if over { self.rest.or(Some((now, self.held))) } else { None };
+    }
+
+    /// Follows a policy that is another one by now, from the level that was reached.
+    fn follow(&mut self, now: Timestamp, policy: &EscalationPolicy) {
+        let level = self.level.min(policy.steps.len() as u32);
+        self.policy = Some(Bound { name: policy.name.clone(), definition: policy.definition });
+        self.done = u32::try_from((1_u64 << level) - 1).unwrap_or(u32::MAX);
+        (self.passed, self.level) = (0, level);
+        self.rest(now, policy);
+    }
+
+    fn reach(&mut self, sinks: &[Arc<str>]) {
+        for sink in sinks {
+            if !self.reached.contains(sink) {
+                self.reached.push(sink.clone());
+            }
+        }
+    }
+
+    /// The hold begins or ends.
+    fn hold(&mut self, now: Timestamp, after: IncidentStatus) {
+        match (self.held_since, after == IncidentStatus::OnHold) {
+            (None, true) => self.held_since = Some(now),
+            (Some(since), false) => {
+                self.held += now.since(since);
+                self.held_since = None;
+            }
+            _ => {}
+        }
     }
 }
 
-impl Shard {
-    /// The incident goes from one status to another: the policy starts, pauses and stops.
-    pub(super) fn escalation_follow(
-        &mut self,
-        _now: Timestamp,
-        _group: u32,
-        _before: IncidentStatus,
-        _after: IncidentStatus,
-    ) {
-    }
-
-    /// The priority, the service or the configuration is another one.
-    pub(super) fn escalation_turned(&mut self, _now: Timestamp, _group: u32) {}
-
-    pub(super) fn escalation_next(&self, _group: u32) -> Option<Timestamp> {
-        None
-    }
-
-    pub(super) fn escalation_due(&mut self, _now: Timestamp, _group: u32) {}
-
-    pub(super) fn escalate_by_hand(&mut self, now: Timestamp, group: u32, reason: &str) -> Result<(), Refusal> {
-        self.check_move(group, Move::Escalate)?;
-        let reason = checked("reason", reason, TEXT_BYTES_MAX, true)?.to_owned();
-        let audience = Audience::Sinks(Arc::default());
-        self.tell(now, group, (Move::Escalate, Reason::EscalationStep), &audience, reason);
-        Ok(())
-    }
+/// The steps of a kind, a bit each.
+fn bits(policy: &EscalationPolicy, is: impl Fn(&StepDue) -> bool) -> u32 {
+    let chosen = policy.steps.iter().enumerate().filter(|(_, step)| is(&step.due));
+    chosen.map(|(place, _)| 1 << place).sum()
 }

@@ -384,6 +384,7 @@ impl Shard {
                 }
             }
         }
+        self.review_escalations();
         self.keep_storms();
         self.unions.unlead_retired(&self.groups);
         report

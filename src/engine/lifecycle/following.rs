@@ -50,6 +50,7 @@ impl Shard {
     /// All that fires in the group may have begun or ceased to be muted.
     pub(in crate::engine) fn muting_turned(&mut self, now: Timestamp, group: u32) {
         self.deadlines_muted(now, group);
+        self.escalation_muted(now, group);
         self.schedule_group(group);
     }
 

@@ -226,6 +226,7 @@ impl Shard {
         }
         let step = if incident.status.is_live() { Move::Link } else { Move::Update };
         self.concern_as(into, &ended.priority_of);
+        self.take_over_major(into, ended);
         self.raise(now, into, ended.severity);
         let count = moved.alerts.len();
         let alerts = if count == 1 { "alert" } else { "alerts" };

@@ -360,6 +360,7 @@ impl Shard {
             self.gather(now, storm, whole.1);
         }
         if self.groups.slots[child].phase == Phase::Live {
+            self.escalation_begin(now, child);
             self.emit(now, child, Move::Update, Reason::Released, format!("taken out of {} by {by}", whole.0));
         }
         let state = &self.groups.slots[child];

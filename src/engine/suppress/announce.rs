@@ -107,6 +107,7 @@ impl Shard {
         if let Some(incident) = state.incident.as_deref_mut() {
             incident.hush.last_was_muted = muted;
         }
+        self.escalation_joined(group);
         self.release_parked(group);
     }
 
@@ -115,6 +116,7 @@ impl Shard {
         if let Some(incident) = self.groups.slots[group].incident.as_deref_mut() {
             incident.hush.all_muted = None;
         }
+        self.escalation_joined(group);
         self.release_parked(group);
     }
 

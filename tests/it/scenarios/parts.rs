@@ -1,8 +1,7 @@
 //! What scenarios configure beside rules, services and what mutes: under `with`, alike for a scenario and a reload.
 
 use incidentd::rules::{
-    AgreementConfig, CalendarConfig, CommunicationConfig, DeadlineConfigs, Definition, ImpactRisesConfig,
-    ProblemsConfig, RuleConfig, Share, TargetsConfig, TeamConfig, UrgencyRisesConfig,
+    AgreementConfig, CalendarConfig, CommunicationConfig, DeadlineConfigs, Definition, EscalationPolicyConfig, ImpactRisesConfig, MajorIncidentConfig, ProblemsConfig, RuleConfig, Share, TargetsConfig, TeamConfig, UrgencyRisesConfig,
 };
 use serde::Deserialize;
 
@@ -12,6 +11,8 @@ use serde::Deserialize;
 pub struct Parts {
     /// Sinks beside the usual one; rules that name none tell the usual one and these.
     sinks: Vec<String>,
+    escalation_policies: Vec<EscalationPolicyConfig>,
+    major_incident: Option<MajorIncidentConfig>,
     calendars: Vec<CalendarConfig>,
     agreements: Vec<AgreementConfig>,
     teams: Vec<TeamConfig>,
@@ -49,6 +50,17 @@ impl Parts {
             pause_while_muted: *pause_while_muted,
         };
         let (teams, communication, problems) = (&self.teams[..], &self.communication, self.problems.as_ref());
-        Definition { deadlines, teams, communication, problems, impact, urgency, ..Definition::of(rules, sinks) }
+        let (escalation_policies, major_incident) = (&self.escalation_policies[..], self.major_incident.as_ref());
+        Definition {
+            deadlines,
+            teams,
+            communication,
+            problems,
+            impact,
+            urgency,
+            escalation_policies,
+            major_incident,
+            ..Definition::of(rules, sinks)
+        }
     }
 }
