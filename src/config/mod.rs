@@ -39,7 +39,9 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Limits, duration};
 use crate::rules::{
     self, AgreementConfig, CalendarConfig, ChangesConfig, CommunicationConfig, DEFAULT_MATRIX, DeadlineConfigs,
-    Definition, EscalationPolicyConfig, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames, MaintenanceConfig, MajorIncidentConfig, Matrix, Problem, ProblemsConfig, RuleConfig, RuleSet, ServiceConfig, SetConfig, Share, TargetsConfig, TeamConfig, TopologyConfig, UrgencyRisesConfig,
+    Definition, EscalationPolicyConfig, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames,
+    MaintenanceConfig, MajorIncidentConfig, Matrix, Problem, ProblemsConfig, RuleConfig, RuleSet, ServiceConfig,
+    SetConfig, Share, TargetsConfig, TeamConfig, TopologyConfig, UrgencyRisesConfig,
 };
 use crate::sinks::{self, SinkConfig};
 

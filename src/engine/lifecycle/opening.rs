@@ -200,8 +200,8 @@ impl Shard {
     }
 
     /// What to do when a service of the catalogue breaks.
-    fn runbook_of(&self, _service: u32) -> Option<&str> {
-        None
+    fn runbook_of(&self, service: u32) -> Option<&str> {
+        self.rules.topology.details(service).runbook
     }
 
     /// Links every member that is not linked yet.

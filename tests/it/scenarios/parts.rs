@@ -1,7 +1,9 @@
 //! What scenarios configure beside rules, services and what mutes: under `with`, alike for a scenario and a reload.
 
 use incidentd::rules::{
-    AgreementConfig, CalendarConfig, CommunicationConfig, DeadlineConfigs, Definition, EscalationPolicyConfig, ImpactRisesConfig, MajorIncidentConfig, ProblemsConfig, RuleConfig, Share, TargetsConfig, TeamConfig, UrgencyRisesConfig,
+    AgreementConfig, CalendarConfig, CommunicationConfig, DeadlineConfigs, Definition, EscalationPolicyConfig,
+    ImpactRisesConfig, MajorIncidentConfig, ProblemsConfig, RuleConfig, Share, TargetsConfig, TeamConfig,
+    UrgencyRisesConfig,
 };
 use serde::Deserialize;
 
