@@ -38,7 +38,7 @@ bench: ## events per second and CPU through the real daemon
 fmt: ## format the sources
 	$(CARGO) fmt
 
-servers: ## fetch the servers that the tests talk to, once: Kafka, Prometheus, Alertmanager
+servers: ## fetch the servers that the tests talk to, once: Kafka, Prometheus, Alertmanager, schemathesis
 	tests/servers/fetch.sh
 
 clean-servers: ## remove what was fetched outside the repository

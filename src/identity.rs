@@ -21,6 +21,11 @@ pub struct Scope(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventKey(pub u128);
 
+/// The name of a problem: `PRB-` and thirteen characters of Crockford's base 32.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, schemars::JsonSchema)]
+#[schemars(with = "String", extend("pattern" = "^PRB-[0-9A-HJKMNP-TV-Z]{13}$"))]
+pub struct ProblemId(pub u64);
+
 impl EventKey {
     /// The producer gave no id.
     pub const NONE: EventKey = EventKey(0);
@@ -34,6 +39,7 @@ pub struct IncidentId(pub u64);
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const INCIDENT_CODE_CHARS: usize = 13;
 const INCIDENT_PREFIX: &str = "INC-";
+const PROBLEM_PREFIX: &str = "PRB-";
 const INCIDENT_NAME_BYTES: usize = INCIDENT_PREFIX.len() + INCIDENT_CODE_CHARS;
 
 /// Collects length-prefixed parts and hashes them. Reusable, so that a fingerprint allocates nothing.
@@ -86,6 +92,10 @@ pub mod domain {
     pub const CONTENT: u8 = 7;
     /// A rule's definition.
     pub const RULE: u8 = 8;
+    /// A problem: a signature, and the first incident that has it.
+    pub const PROBLEM: u8 = 9;
+    /// What an incident has in common with the same one at another time.
+    pub const SIGNATURE: u8 = 10;
     /// The service catalogue.
     pub const CATALOGUE: u8 = 16;
     /// What a heartbeat expects: its name and the values of its labels.
@@ -139,14 +149,46 @@ impl FromStr for IncidentId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "an incident id is INC- and 13 letters and digits".to_owned();
-        let code = text.strip_prefix("INC-").filter(|code| code.len() == INCIDENT_CODE_CHARS).ok_or_else(wrong)?;
-        let mut value: u64 = 0;
-        for byte in code.bytes() {
-            let digit = CROCKFORD.iter().position(|c| *c == byte.to_ascii_uppercase()).ok_or_else(wrong)?;
-            value = value.checked_mul(32).ok_or_else(wrong)? | digit as u64;
-        }
-        Ok(IncidentId(value))
+        let value = text.strip_prefix(INCIDENT_PREFIX).and_then(decoded);
+        value.map(IncidentId).ok_or_else(|| "an incident id is INC- and 13 letters and digits".to_owned())
+    }
+}
+
+/// Reads the thirteen characters behind a prefix.
+fn decoded(code: &str) -> Option<u64> {
+    let mut value: u64 = 0;
+    for byte in Some(code).filter(|code| code.len() == INCIDENT_CODE_CHARS)?.bytes() {
+        let digit = CROCKFORD.iter().position(|c| *c == byte.to_ascii_uppercase())?;
+        value = value.checked_mul(32)? | digit as u64;
+    }
+    Some(value)
+}
+
+impl fmt::Display for ProblemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = IncidentId(self.0).to_string();
+        write!(f, "{PROBLEM_PREFIX}{}", &name[INCIDENT_PREFIX.len()..])
+    }
+}
+
+impl fmt::Debug for ProblemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ProblemId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let value = text.strip_prefix(PROBLEM_PREFIX).and_then(decoded);
+        value.map(ProblemId).ok_or_else(|| "a problem id is PRB- and 13 letters and digits".to_owned())
+    }
+}
+
+impl serde::Serialize for ProblemId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -167,6 +209,13 @@ mod tests {
         }
         assert!("INC-ZZZZZZZZZZZZZ".parse::<IncidentId>().is_err(), "more than 64 bits");
         assert!("INC-1".parse::<IncidentId>().is_err());
+    }
+
+    #[test]
+    fn a_problem_id_reads_back_and_is_no_incident_id() {
+        let id = ProblemId(0x0123_4567_89ab_cdef);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!(id.to_string().parse::<IncidentId>().is_err());
     }
 
     #[test]

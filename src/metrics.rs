@@ -162,6 +162,7 @@ impl Metrics {
         metrics.in_flight.set(0.0);
         metrics.commit_healthy.set(1.0);
         metrics.set_silences([0; 3]);
+        metrics.set_problems(0);
         metrics.set_suppressed([0; 3]);
         metrics.show_targets();
         for counter in [
@@ -246,6 +247,11 @@ impl Metrics {
     /// Alerts by state: `firing`, `resolved`, `stale`.
     pub fn set_alerts(&self, state: &'static str, alerts: f64) {
         self.gauge("incidentd_alerts", &[("state", state)]).set(alerts);
+    }
+
+    /// Problems, by status.
+    pub fn set_problems(&self, open: u64) {
+        self.gauge("incidentd_problems", &[("status", "open")]).set(open as f64);
     }
 
     /// Silences: pending, active, expired.
@@ -402,9 +408,10 @@ fn describe(recorder: &PrometheusRecorder) {
         ("incidentd_rule_errors_total", "Alerts for which the condition of a rule could not be evaluated"),
         ("incidentd_unknown_severity_total", "Alertmanager severities that the map does not know, taken as warning"),
     ];
-    const GAUGES: [(&str, &str); 14] = [
+    const GAUGES: [(&str, &str); 15] = [
         ("incidentd_events_in_flight", "Events received and not yet decided"),
         ("incidentd_alerts", "Alerts held, by state"),
+        ("incidentd_problems", "Problems, by status; closed ones are in the store alone"),
         ("incidentd_silences", "Silences remembered, by state"),
         ("incidentd_alerts_suppressed", "Alerts that fire and are muted, by the reason that is named"),
         ("incidentd_incidents", "Incidents that are not closed, by status and priority"),

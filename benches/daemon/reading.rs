@@ -165,7 +165,6 @@ async fn ask(address: SocketAddr, kind: &'static str, ids: Arc<Vec<String>>) -> 
             "list of a service" => write!(path, "?status=open&service=service-{:04}", number * 37 % OPEN)?,
             _ => write!(path, "/{}", ids[number * 61 % ids.len()])?,
         }
-        let began = began.clone();
         asked.push(tokio::spawn(async move {
             let answer = http::get(address, &path).await?;
             let took = began.elapsed().saturating_sub(due);

@@ -19,9 +19,10 @@ const ABOUT: &str = "Turns monitoring events into incidents. Instants are RFC 33
     (`incidentd.v1.EventService`, with reflection).";
 
 /// The headings of the document.
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 8] = [
     ("events", "what monitoring systems send"),
     ("incidents", "what came of it: reading, following, operating"),
+    ("problems", "incidents that keep recurring"),
     ("rules", "what the rules do"),
     ("silences", "what is muted by hand"),
     ("sinks", "who is told, and how that goes"),

@@ -21,12 +21,12 @@
 //! }
 //! ```
 //!
-//! 1. Read names of the path with [`problem::Name`], bodies into a type that derives `JsonSchema`; answer with `Json` of
+//! 1. Read names of the path with `problem::Name`, bodies into a type that derives `JsonSchema`; answer with `Json` of
 //!    such a type. Orders to an incident start from `orders::on_incident`, which has their path, answer and problems; all
 //!    else from [`Operation::new`](crate::openapi::Operation::new) (id, tag of `document`, summary).
 //! 2. Every other status that it can answer with is an `.answer::<T>(…)`, an `.empty(…)` or a `Failure` in `.fails(…)`;
 //!    shared ones stand in `problem`.
-//! 3. A new module's `api()` is merged in [`api`] below.
+//! 3. A new module's `api()` is merged in `api` below.
 //!
 //! `tests/it/openapi.rs` sends what the document says it may be sent, and more, and wants each answer to be promised.
 
@@ -39,7 +39,9 @@ mod merges;
 mod operate;
 mod orders;
 mod problem;
+mod problems;
 mod reload;
+mod report;
 mod rules;
 mod silences;
 mod sinks;
@@ -131,6 +133,8 @@ fn api() -> Api<ApiState> {
         .merge(orders::api())
         .merge(merges::api())
         .merge(export::api())
+        .merge(problems::api())
+        .merge(report::api())
         .merge(rules::api())
         .merge(silences::api())
         .merge(sinks::api())

@@ -62,6 +62,12 @@ impl Reads for Shelf {
         let shelf = self.0.lock().unwrap();
         Ok(shelf.iter().find(|doc| doc.id == id).map(|doc| serde_json::to_string(doc).unwrap()))
     }
+    fn problems(&self, _: Option<&str>, _: usize) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn problem(&self, _: crate::identity::ProblemId) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
     fn silences(&self) -> Result<Vec<(String, u16, String)>, StoreError> {
         Ok(Vec::new())
     }

@@ -26,10 +26,10 @@ use crate::engine::command::{Command, Done};
 use crate::ingest::kafka::{KafkaHandle, KafkaSource, KafkaSourceConfig};
 use crate::ingest::{Intake, grpc, http};
 use crate::metrics::Metrics;
-use crate::outbox::{Closed, Ledger, Outbox, Parts, SinkStatus, random_jitter};
+use crate::outbox::{Closed, Ledger, Outbox, Parts, SinkStatus, Tickets, random_jitter};
 use crate::rules::RuleConfig;
 use crate::runtime::{CommandError, LedgerHandle, PositionBook, Runtime, RuntimeConfig};
-use crate::sinks::{self, Sink, SinkConfig};
+use crate::sinks::{self, Sink, SinkConfig, Ticket};
 use crate::store::{Settlement, SqliteConfig, SqliteStore, Store};
 
 /// Events between the door and their commit: about 100 MB of batches.
@@ -149,6 +149,7 @@ impl App {
             clock: clock.clone(),
             jitter: random_jitter(),
             shutdown: stopping.child_token(),
+            tickets: tickets(&runtime.router),
         };
         let outbox = Outbox::start(sinks, parts);
         // Nothing was set before, for this is the only place that does.
@@ -245,6 +246,26 @@ impl App {
         }
         tracing::info!(stopped_in_ms = stopwatch.elapsed().as_millis() as u64, "stopped");
     }
+}
+
+/// The outbox's way to the shards: notes the tickets that receivers name. One for an incident that is closed is not wanted.
+fn tickets(router: &crate::runtime::Router) -> Tickets {
+    let router = router.clone();
+    Arc::new(move |sink, incident, ticket: Ticket| {
+        let router = router.clone();
+        Box::pin(async move {
+            let Ticket { name: ticket, url } = ticket;
+            let command = Command::Ticket { incident, sink: sink.clone(), ticket, url };
+            match router.command("", &command).await {
+                Ok(_) => true,
+                Err(CommandError::Refusal(refusal)) => {
+                    tracing::debug!(sink = &*sink, %incident, %refusal, "a ticket was not noted");
+                    true
+                }
+                Err(CommandError::Refused(_)) => false,
+            }
+        })
+    })
 }
 
 fn nudge(outbox: Option<Arc<Outbox>>, deliveries: &[Delivery]) {

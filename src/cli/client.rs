@@ -15,6 +15,17 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 const USER_AGENT: &str = concat!("incidentd/", env!("CARGO_PKG_VERSION"));
 
+/// What came of an order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// It was carried out; the body of the answer.
+    Done(String),
+    /// There is no such thing; the problem.
+    Missing(Value),
+    /// It was not carried out; the problem.
+    Refused(Value),
+}
+
 /// Reads from a daemon.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -69,6 +80,21 @@ impl Client {
         self.call(self.http.post(self.at(path)).json(document)).await
     }
 
+    /// Posts an order to a path below the URL. A refusal comes back with its reasons, for who knows what was ordered.
+    ///
+    /// # Errors
+    /// When the daemon cannot be reached, does not let this caller in, or fails.
+    pub async fn order(&self, path: &[&str], document: &Value) -> Result<Reply, Failure> {
+        let (status, body) = self.exchange(self.http.post(self.at(path)).json(document)).await?;
+        let problem = || serde_json::from_str(&body).unwrap_or_default();
+        match status {
+            status if status.is_success() => Ok(Reply::Done(body)),
+            StatusCode::NOT_FOUND => Ok(Reply::Missing(problem())),
+            StatusCode::BAD_REQUEST | StatusCode::CONFLICT => Ok(Reply::Refused(problem())),
+            status => Err(self.refused(status, &body)),
+        }
+    }
+
     /// Deletes what is at a path below the URL. The answer's body, or `None` where there is no such thing.
     ///
     /// # Errors
@@ -117,13 +143,18 @@ impl Client {
         url
     }
 
-    async fn call(&self, mut request: reqwest::RequestBuilder) -> Result<Option<String>, Failure> {
+    async fn exchange(&self, mut request: reqwest::RequestBuilder) -> Result<(StatusCode, String), Failure> {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let body = response.text().await.map_err(|error| self.unreachable(&error))?;
+        Ok((status, body))
+    }
+
+    async fn call(&self, request: reqwest::RequestBuilder) -> Result<Option<String>, Failure> {
+        let (status, body) = self.exchange(request).await?;
         match status {
             StatusCode::NOT_FOUND => Ok(None),
             status if status.is_success() => Ok(Some(body)),
@@ -154,7 +185,7 @@ impl Client {
         let failure = Failure::failed(format!("{} refused: {said}", self.url));
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                failure.remedy("give a token of scope `read` with --token or INCIDENTD_TOKEN")
+                failure.remedy("give a token of the scope that it asks for (`read` to look, `operate` to order) with --token or INCIDENTD_TOKEN")
             }
             StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => failure,
             _ => failure.remedy("look at the daemon's log, or try again later"),

@@ -8,8 +8,11 @@ mod client;
 mod daemon;
 mod demo;
 mod incidents;
+mod problems;
+mod report;
 mod rules;
 mod run;
+mod schema;
 mod send;
 mod silences;
 mod sinks;
@@ -20,9 +23,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{Config, event_schema};
 use crate::telemetry;
 use terminal::{escaped, say};
 
@@ -75,16 +77,12 @@ enum Command {
     },
     Send(send::SendArgs),
     Incidents(incidents::IncidentsArgs),
+    Problems(problems::ProblemsArgs),
     Rules(rules::RulesArgs),
     Silences(silences::SilencesArgs),
     Sinks(sinks::SinksArgs),
-    /// Print a JSON Schema, for editors, or the OpenAPI document, for programs.
-    #[command(after_help = "Example:\n  incidentd schema config > incidentd.schema.json")]
-    Schema {
-        /// Of what.
-        #[arg(value_enum)]
-        of: SchemaOf,
-    },
+    Report(report::ReportArgs),
+    Schema(schema::SchemaArgs),
     /// Print shell completions.
     #[command(after_help = "Example:\n  incidentd completions bash > /etc/bash_completion.d/incidentd")]
     Completions {
@@ -92,16 +90,6 @@ enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum SchemaOf {
-    /// The configuration file.
-    Config,
-    /// An event as JSON.
-    Event,
-    /// The HTTP API, as an OpenAPI 3.1 document; the daemon serves the same at /api/v1/openapi.json.
-    Openapi,
 }
 
 /// Which daemon is meant.
@@ -143,10 +131,12 @@ impl Cli {
             Command::Demo(args) => block_on(demo::demo(args)),
             Command::Send(args) => block_on(send::send(args)),
             Command::Incidents(args) => block_on(incidents::incidents(args)),
+            Command::Problems(args) => block_on(problems::problems(args)),
             Command::Rules(args) => block_on(rules::rules(args)),
             Command::Silences(args) => block_on(silences::silences(args)),
             Command::Sinks(args) => block_on(sinks::sinks(args)),
-            Command::Schema { of } => schema(of),
+            Command::Report(args) => block_on(report::report(args)),
+            Command::Schema(args) => schema::schema(args),
             Command::Completions { shell } => completions(shell),
         };
         done.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)
@@ -164,16 +154,6 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
 
 fn check(files: &[PathBuf], strict: bool, explain: bool) -> ExitCode {
     ExitCode::from(check::check(files, strict, explain))
-}
-
-fn schema(of: SchemaOf) -> Result<(), Failure> {
-    let schema = match of {
-        SchemaOf::Config => Config::schema(),
-        SchemaOf::Event => event_schema(),
-        SchemaOf::Openapi => crate::app::openapi(),
-    };
-    say(&format!("{schema:#}"));
-    Ok(())
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
@@ -269,6 +249,17 @@ mod tests {
             "incidentd incidents show",
             "incidentd incidents merge INC-0A1B2C3D4E5F6",
             "incidentd incidents split INC-0A1B2C3D4E5F6 --into INC-0A1B2C3D4E5F6",
+            "incidentd incidents ack",
+            "incidentd incidents hold INC-0A1B2C3D4E5F6",
+            "incidentd incidents hold INC-0A1B2C3D4E5F6 --reason=",
+            "incidentd incidents assign INC-0A1B2C3D4E5F6",
+            "incidentd incidents link INC-0A1B2C3D4E5F6 change",
+            "incidentd incidents priority INC-0A1B2C3D4E5F6 --reason r",
+            "incidentd incidents priority INC-0A1B2C3D4E5F6 --priority P9 --reason r",
+            "incidentd incidents export INC-0A1B2C3D4E5F6 --format pdf",
+            "incidentd problems",
+            "incidentd problems list --status resolved",
+            "incidentd problems close PRB-0A1B2C3D4E5F6",
             "incidentd rules",
             "incidentd rules unmatched --limit 0",
             "incidentd silences add --duration 1h --comment c",
@@ -280,6 +271,9 @@ mod tests {
             "incidentd silences add a=b --until 2026-01-31T18:00:00Z --duration 1h --comment c",
             "incidentd silences expire",
             "incidentd schema",
+            "incidentd schema lifecycle --format dot",
+            "incidentd report --from yesterday",
+            "incidentd report --format xml",
             "incidentd run --listen here",
         ] {
             let code = parsed(line).unwrap_err().exit_code();
@@ -289,7 +283,13 @@ mod tests {
 
     #[test]
     fn every_command_explains_itself_with_an_example() {
-        for command in Cli::command().get_subcommands_mut() {
+        let mut cli = Cli::command();
+        let mut orders = cli.find_subcommand("incidents").unwrap().clone();
+        for command in orders.get_subcommands_mut().filter(|one| !["list", "show"].contains(&one.get_name())) {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example"), "{help}");
+        }
+        for command in cli.get_subcommands_mut() {
             let help = command.render_long_help().to_string();
             assert!(help.contains("Example"), "{help}");
         }

@@ -40,8 +40,8 @@ use crate::event::{Limits, duration};
 use crate::rules::{
     self, AgreementConfig, CalendarConfig, ChangesConfig, CommunicationConfig, DEFAULT_MATRIX, DeadlineConfigs,
     Definition, EscalationPolicyConfig, HeartbeatConfig, ImpactRisesConfig, InhibitRuleConfig, KnownNames,
-    MaintenanceConfig, MajorIncidentConfig, Matrix, Problem, RuleConfig, RuleSet, ServiceConfig, SetConfig, Share,
-    TargetsConfig, TeamConfig, TopologyConfig, UrgencyRisesConfig,
+    MaintenanceConfig, MajorIncidentConfig, Matrix, Problem, ProblemsConfig, RuleConfig, RuleSet, ServiceConfig,
+    SetConfig, Share, TargetsConfig, TeamConfig, TopologyConfig, UrgencyRisesConfig,
 };
 use crate::sinks::{self, SinkConfig};
 
@@ -110,6 +110,8 @@ pub struct Config {
     pub maintenance: Vec<MaintenanceConfig>,
     /// Events that are expected; what does not come is an alert.
     pub heartbeats: Vec<HeartbeatConfig>,
+    /// When incidents that keep recurring raise a problem. Default: never.
+    pub problems: Option<ProblemsConfig>,
     /// Impact × urgency.
     pub priority: PriorityConfig,
     /// When work is done, for targets; at most 100. Default: none but `always`, which never closes.
@@ -302,6 +304,7 @@ impl Config {
                 pause_while_muted: self.priority.pause_while_muted,
             },
             communication: &self.communication,
+            problems: self.problems.as_ref(),
             escalation_policies: &self.escalation_policies,
             major_incident: self.major_incident.as_ref(),
         }
@@ -409,6 +412,7 @@ impl Default for Config {
             inhibit_rules: Vec::new(),
             maintenance: Vec::new(),
             heartbeats: Vec::new(),
+            problems: None,
             priority: PriorityConfig::default(),
             calendars: Vec::new(),
             agreements: Vec::new(),

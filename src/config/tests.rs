@@ -38,6 +38,7 @@ fn the_example_spells_out_the_defaults_where_it_says_so() {
     let same = Config {
         scope: specific.scope.clone(),
         shards: None,
+        problems: None,
         fingerprint_labels: None,
         sources: SourcesConfig { kafka: Vec::new(), ..example.sources.clone() },
         rules: specific.rules.clone(),

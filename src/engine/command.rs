@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::desk::Order;
 use super::incident::IncidentDoc;
+use super::problems::ProblemDoc;
 use super::shard::Shard;
 use super::suppress::silence::{SilenceDoc, SilenceDraft, SilenceId};
 use crate::event::Timestamp;
-use crate::identity::IncidentId;
+use crate::identity::{IncidentId, ProblemId};
 
 /// What is ordered.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +25,24 @@ pub enum Command {
         version: Option<u64>,
         /// What.
         order: Order,
+    },
+    /// Notes the ticket that a sink has named for an incident.
+    Ticket {
+        /// Which.
+        incident: IncidentId,
+        /// The sink's name.
+        sink: Arc<str>,
+        /// Its name there.
+        ticket: String,
+        /// Where it can be read.
+        url: Option<String>,
+    },
+    /// Closes a problem.
+    CloseProblem {
+        /// Which.
+        problem: ProblemId,
+        /// How it ended.
+        resolution: String,
     },
     /// Merges an incident into another one.
     Merge {
@@ -52,6 +71,8 @@ pub enum Done {
     Incident(Arc<IncidentDoc>),
     /// The silence as it is now.
     Silence(SilenceDoc),
+    /// The problem as it is now.
+    Problem(Arc<ProblemDoc>),
 }
 
 /// Why it was not done; nothing has changed.
@@ -84,11 +105,18 @@ impl Shard {
     /// Why it was not done; nothing has changed then.
     pub fn command(&mut self, now: Timestamp, by: &str, command: &Command) -> Result<Done, Refusal> {
         self.advance(now);
-        self.by = Some(format!("operator:{by}").into());
+        self.by = Some(match command {
+            Command::Ticket { sink, .. } => format!("sink:{sink}").into(),
+            _ => format!("operator:{by}").into(),
+        });
         let done = match command {
             Command::Silence(draft) => self.silence(now, by, draft),
             Command::Expire(id) => self.expire_silence(now, by, *id),
             Command::Operate { incident, version, order } => self.operate(now, *incident, *version, order),
+            Command::Ticket { incident, ticket, url, .. } => {
+                self.note_ticket(now, *incident, (ticket, url.as_deref())).and_then(|()| self.as_it_is(*incident))
+            }
+            Command::CloseProblem { problem, resolution } => self.close_problem(now, *problem, resolution),
             Command::Merge { incident, into, version } => self.merge(now, *version, *incident, *into),
             Command::Split { incident, part, version } => self.split(now, *version, *incident, *part),
         };

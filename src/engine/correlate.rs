@@ -203,7 +203,7 @@ impl Shard {
             self.repeat_unmatched(sighting.slot);
         }
         // Of those that it is in without firing, its rules have let go.
-        for group in self.groups_of(sighting.slot, |membership| membership.firing) {
+        for group in self.groups_of(sighting.slot, |membership| membership.firing || membership.let_go.is_some()) {
             best = better(best, self.observe(sighting, group));
         }
         best

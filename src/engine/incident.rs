@@ -126,6 +126,7 @@ pub struct Escalation {
 
 /// An incident as JSON, everywhere alike.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Incident")]
 pub struct IncidentDoc {
     /// `INC-` and a short code.
     pub id: IncidentId,
@@ -291,6 +292,7 @@ pub struct IncidentCounts {
 
 /// One alert of an incident, for the single view.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Alert")]
 pub struct AlertDoc {
     /// Alertmanager's fingerprint over the labels, 16 hex digits.
     pub fingerprint: String,

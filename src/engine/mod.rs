@@ -20,7 +20,7 @@ mod lifecycle;
 mod memory;
 pub mod moves;
 mod priority;
-mod problems;
+pub mod problems;
 mod relate;
 mod shard;
 pub mod suppress;

@@ -22,7 +22,9 @@ use super::memory::dedup::SeenIds;
 use super::memory::interner::Interner;
 use super::memory::slab::SLOTS_MAX;
 use super::memory::timers::{Owner, Timers};
+use super::problems::{Past, ProblemDoc};
 use super::relate::changes::Changes as RecentChanges;
+use super::relate::kin::Kin;
 use super::relate::services::LiveServices;
 use super::relate::storm::Storms;
 use super::relate::union::Unions;
@@ -50,6 +52,8 @@ pub struct Changes {
     pub counts: Vec<IncidentCounts>,
     /// Silences that changed, and those that are forgotten.
     pub silences: Vec<SilenceChange>,
+    /// Problems that changed.
+    pub problems: Vec<Arc<ProblemDoc>>,
     /// Kafka positions that moved.
     pub positions: Vec<Position>,
     /// How often the condition of a rule could not be evaluated.
@@ -90,6 +94,8 @@ pub struct Stats {
     pub changes_overflow: u64,
     /// Services visited by walks over the catalogue since the last call.
     pub visits: u64,
+    /// Problems that are open.
+    pub problems: u64,
 }
 
 /// See the module.
@@ -107,6 +113,7 @@ pub struct Shard {
     pub(super) suppression: Suppression,
     pub(super) changes: RecentChanges,
     pub(super) live: LiveServices,
+    pub(super) kin: Kin,
     pub(super) storms: Storms,
     pub(super) unions: Unions,
     pub(super) heartbeats: Heartbeats,
@@ -114,6 +121,8 @@ pub struct Shard {
     pub(super) heartbeats_at: Timestamp,
     pub(super) relations_at: Timestamp,
     pub(super) suppression_at: Timestamp,
+    pub(super) problems_at: Timestamp,
+    pub(super) past: Past,
     pub(super) positions: HashMap<(Arc<str>, Arc<str>, i32), i64>,
     pub(super) incidents: HashMap<IncidentId, u32>,
     /// Ids of closed incidents, newest last, so that none is given twice.
@@ -158,6 +167,7 @@ impl Shard {
             timers: Timers::default(),
             suppression: Suppression::default(),
             live: LiveServices::default(),
+            kin: Kin::default(),
             storms: Storms::default(),
             unions: Unions::default(),
             heartbeats: Heartbeats::new(&rules),
@@ -166,6 +176,8 @@ impl Shard {
             heartbeats_at: Timestamp::MAX,
             relations_at: Timestamp::MAX,
             suppression_at: Timestamp::MAX,
+            problems_at: Timestamp::MAX,
+            past: Past::default(),
             positions: HashMap::new(),
             incidents: HashMap::new(),
             closed_ids: super::lifecycle::ClosedIds::default(),
@@ -252,6 +264,11 @@ impl Shard {
                     self.relations_at = Timestamp::MAX;
                     self.relink(now);
                 }
+                Owner::Problems => {
+                    self.problems_at = Timestamp::MAX;
+                    self.problems_due(now);
+                    self.schedule_problems();
+                }
                 Owner::Suppression => {
                     self.suppression_at = Timestamp::MAX;
                     if self.suppression.deadline().is_some_and(|deadline| deadline <= due) {
@@ -276,6 +293,7 @@ impl Shard {
             Owner::Heartbeats => Some(self.heartbeats_at),
             Owner::Relations => Some(self.relations_at),
             Owner::Suppression => Some(self.suppression_at),
+            Owner::Problems => Some(self.problems_at),
         }
     }
 
@@ -304,6 +322,8 @@ impl Shard {
                 + self.timers.bytes()
                 + self.changes.bytes()
                 + self.live.bytes()
+                + self.kin.bytes()
+                + self.past.bytes()
                 + self.unions.bytes()
                 + self.heartbeats.bytes()
                 + self.unmatched.bytes()
@@ -317,6 +337,7 @@ impl Shard {
             dedup_overflow: self.seen.take_overflow(),
             changes_overflow: self.changes.take_overflow(),
             visits: std::mem::take(&mut self.live.visits),
+            problems: self.past.open_problems(),
             silences: self.suppression.silences_by_state(),
             suppressed: self.suppression.alerts_by_reason(),
             maintenance_open: self.suppression.maintenance.open() as u64,

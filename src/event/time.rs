@@ -56,6 +56,21 @@ impl Timestamp {
         Duration::from_micros(self.0.saturating_sub(earlier.0).max(0) as u64)
     }
 
+    /// Reads what people say of an instant: RFC 3339, `now`, or how long before now, such as `-7d`.
+    ///
+    /// # Errors
+    /// A sentence that says what would be right.
+    pub fn parse_or_before(text: &str, now: Timestamp) -> Result<Self, String> {
+        let wrong = || {
+            format!("a time such as 2026-01-31T18:00:00Z, or one before now such as -7d, is asked for, not \"{text}\"")
+        };
+        match (text.trim(), text.trim().strip_prefix('-')) {
+            ("now", _) => Ok(now),
+            (_, Some(before)) => super::duration::parse(before).map(|before| now.minus(before)),
+            (text, None) => Self::parse_rfc3339(text.as_bytes()).ok_or_else(wrong),
+        }
+    }
+
     /// Reads an RFC 3339 date-time with an offset. A leap second (`:60`) becomes the last microsecond before it.
     ///
     /// Returns `None` for everything else: no zone, hour 24, 30 February, words.

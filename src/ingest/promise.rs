@@ -93,14 +93,14 @@ pub(super) enum VerdictName {
 #[expect(dead_code, reason = "only its schema is used; decoders read events in place")]
 enum Events {
     /// One.
-    One(EventFields),
+    One(Box<EventFields>),
     /// At most `limits.events` (10,000 by default).
     Many(Vec<EventFields>),
 }
 
 /// How a body is compressed.
 #[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
+#[schemars(rename = "ContentEncoding", rename_all = "lowercase")]
 #[expect(dead_code, reason = "only its schema is used")]
 enum Encoding {
     Identity,

@@ -246,9 +246,15 @@ impl Dispatcher {
             let Some(waiting) = self.window.start_next(now, probe) else { return earliest(due) };
             let (sink, delivery) = (self.sink.clone(), waiting.delivery.clone());
             let flight = Flight { incident: delivery.incident, probe };
+            let (name, tickets) = (self.name.clone(), self.parts.tickets.clone());
             let sent = self.sending.spawn(async move {
                 let late = |_| Err(SinkError::Unknown("the sink did not end the attempt in time".to_owned()));
-                tokio::time::timeout(DELIVERY_MAX, sink.deliver(&delivery)).await.unwrap_or_else(late)
+                let sent = tokio::time::timeout(DELIVERY_MAX, sink.deliver(&delivery)).await.unwrap_or_else(late);
+                let noted = match sent? {
+                    Some(ticket) => tickets(name, delivery.incident, ticket).await,
+                    None => true,
+                };
+                if noted { Ok(()) } else { Err(SinkError::Unknown("its ticket could not be noted".to_owned())) }
             });
             self.flights.insert(sent.id(), flight);
             if probe {

@@ -13,8 +13,8 @@ use super::{Closed, Ledger, lock};
 use crate::clock::timer_now;
 use crate::delivery::{Action, Delivery};
 use crate::event::Timestamp;
-use crate::identity::IncidentId;
-use crate::sinks::{Sink, SinkError};
+use crate::identity::{IncidentId, ProblemId};
+use crate::sinks::{Sink, SinkError, Ticket};
 use crate::store::{IncidentQuery, PendingDelivery, Reads, Settlement, ShardPosition, StoreError, TimelineEntry};
 
 pub(super) const START: Timestamp = Timestamp::from_parts(1_700_000_000, 0);
@@ -139,6 +139,12 @@ impl Reads for FakeStore {
     fn timeline_from(&self, _: IncidentId, _: u64, _: usize) -> Result<Vec<TimelineEntry>, StoreError> {
         Ok(Vec::new())
     }
+    fn problems(&self, _: Option<&str>, _: usize) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn problem(&self, _: ProblemId) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
     fn timeline(&self, _: IncidentId, _: usize) -> Result<Vec<TimelineEntry>, StoreError> {
         Ok(Vec::new())
     }
@@ -159,6 +165,7 @@ type Script = dyn Fn(&Delivery, usize) -> Result<(), SinkError> + Send + Sync;
 /// A sink that answers by a script, which is told how many tries came before. While `held`, it does not answer.
 pub(super) struct FakeSink {
     script: Box<Script>,
+    ticket: Option<Ticket>,
     pub tries: Mutex<Vec<Try>>,
     in_flight: Mutex<usize>,
     pub held: watch::Sender<bool>,
@@ -170,11 +177,18 @@ impl FakeSink {
         let (tries, in_flight) = Default::default();
         Arc::new(Self {
             script: Box::new(script),
+            ticket: None,
             tries,
             in_flight,
             held: watch::Sender::default(),
             tried: watch::Sender::default(),
         })
+    }
+
+    /// One that confirms everything, and names this ticket.
+    pub fn with_ticket(name: &str) -> Arc<Self> {
+        let sink = Arc::into_inner(Self::new(|_, _| Ok(()))).expect("nobody has it yet");
+        Arc::new(Self { ticket: Some(Ticket { name: name.to_owned(), url: None }), ..sink })
     }
 
     /// The sequences that it confirmed, in order.
@@ -191,7 +205,7 @@ impl FakeSink {
 }
 
 impl Sink for FakeSink {
-    fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Option<Ticket>, SinkError>> {
         Box::pin(async move {
             let number = {
                 let mut in_flight = lock(&self.in_flight);
@@ -207,7 +221,7 @@ impl Sink for FakeSink {
             let answer = (self.script)(delivery, number);
             lock(&self.tries)[number].confirmed = answer.is_ok();
             *lock(&self.in_flight) -= 1;
-            answer
+            answer.map(|()| self.ticket.clone())
         })
     }
 }

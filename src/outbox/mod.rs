@@ -27,8 +27,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::event::Timestamp;
+use crate::identity::IncidentId;
 use crate::metrics::Metrics;
-use crate::sinks::{Sink, SinkConfig};
+use crate::sinks::{Sink, SinkConfig, Ticket};
 use crate::store::{Reads, Settlement};
 use dispatcher::{Dispatcher, Mode};
 pub use retry::{Jitter, random_jitter};
@@ -63,7 +64,13 @@ pub struct Parts {
     pub jitter: Jitter,
     /// Stops every sink after what is in flight.
     pub shutdown: CancellationToken,
+    /// Takes the tickets that receivers name.
+    pub tickets: Tickets,
 }
+
+/// Notes the ticket that a sink has named for an incident, before the delivery is settled: a crash in between names it
+/// again. Resolves once it is durable, or is not wanted; `false` where that could not be found out.
+pub type Tickets = Arc<dyn Fn(Arc<str>, IncidentId, Ticket) -> BoxFuture<'static, bool> + Send + Sync>;
 
 /// How a sink fares.
 #[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]

@@ -23,6 +23,7 @@ fn house() -> House {
         clock: Clock::manual(START),
         jitter: Arc::new(|| 0.5),
         shutdown: CancellationToken::new(),
+        tickets: Arc::new(|_, _, _| Box::pin(async { true })),
     };
     House { store, parts }
 }
@@ -370,4 +371,24 @@ async fn a_misconfigured_sink_is_tried_slowly_and_loses_nothing() {
     assert_eq!(status.last_error.as_deref(), Some("misconfigured: 401"));
     house.store.until_empty().await;
     assert!(tries(&sink).windows(2).all(|two| two[1].at - two[0].at >= 30 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_is_confirmed_only_once_the_ticket_that_its_receiver_names_is_noted() {
+    let mut house = house();
+    let noted = Arc::new(Mutex::new(Vec::new()));
+    let kept = noted.clone();
+    house.parts.tickets = Arc::new(move |sink, incident, ticket| {
+        let mut noted = lock(&kept);
+        noted.push(format!("{sink} {} {}", incident.0, ticket.name));
+        // The first time, the daemon is going down.
+        let durable = noted.len() > 1;
+        Box::pin(async move { durable })
+    });
+    house.store.add("ops", 1, 7, Opened);
+    let sink = FakeSink::with_ticket("OPS-42");
+    let _outbox = house.open(&[("ops", &sink)]);
+    house.store.until_empty().await;
+    assert_eq!(*lock(&noted), ["ops 7 OPS-42"; 2]);
+    assert_eq!(tries(&sink).len(), 2);
 }

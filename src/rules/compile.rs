@@ -12,7 +12,7 @@ use super::condition::{self, Late, OpenWhen, WindowType};
 use super::deadlines::{Calendars, DeadlineConfigs, Targets};
 use super::escalation::{EscalationPolicyConfig, Escalations, MajorIncidentConfig};
 use super::expression::{Expression, Expressions};
-use super::flow::{FlappingConfig, FlappingMemory, StormConfig};
+use super::flow::{FlappingConfig, FlappingMemory, ProblemsConfig, StormConfig};
 use super::heartbeat::{Heartbeat, HeartbeatConfig};
 use super::index::Index;
 use super::matcher::Matcher;
@@ -142,6 +142,8 @@ pub struct RuleSet {
     pub targets: Targets,
     /// Who is told by status updates, and how often.
     pub communication: Communication,
+    /// When what recurs is a problem.
+    pub problems: Option<ProblemsConfig>,
     /// Who is told when nobody answers.
     pub escalation: Escalations,
 }
@@ -189,11 +191,16 @@ pub struct Definition<'a> {
     pub deadlines: DeadlineConfigs<'a>,
     /// Who is told by status updates, and how often.
     pub communication: &'a CommunicationConfig,
+    /// When what recurs is a problem; never where nothing is said.
+    pub problems: Option<&'a ProblemsConfig>,
     /// Who is told when nobody answers.
     pub escalation_policies: &'a [EscalationPolicyConfig],
     /// What happens when a major incident is declared.
     pub major_incident: Option<&'a MajorIncidentConfig>,
 }
+
+/// What holds where nothing is said.
+static NO_TOPOLOGY: TopologyConfig = TopologyConfig::DEFAULT;
 
 impl<'a> Definition<'a> {
     /// Rules that tell these sinks, and nothing else.
@@ -213,7 +220,7 @@ impl<'a> Definition<'a> {
             listed_services: &[],
             listed_lines: &[],
             services_missing: false,
-            topology: &TopologyConfig::DEFAULT,
+            topology: &NO_TOPOLOGY,
             changes: &ChangesConfig::DEFAULT,
             inhibit_rules: &[],
             maintenance: &[],
@@ -221,6 +228,7 @@ impl<'a> Definition<'a> {
             sets: &[],
             deadlines: DeadlineConfigs::NONE,
             communication: &COMMUNICATION,
+            problems: None,
             escalation_policies: &[],
             major_incident: None,
         }
@@ -294,6 +302,7 @@ impl RuleSet {
             calendars: Calendars::default(),
             targets: Targets::default(),
             communication: Communication::default(),
+            problems: None,
             escalation: Escalations::default(),
         }
     }
@@ -380,6 +389,8 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
     let Definition { impact, urgency, .. } = *definition;
     let (priorities, wrong) = PriorityRules::compile(definition.matrix, impact, urgency);
     set.priorities = priorities;
+    set.problems = definition.problems.copied();
+    problems.extend(definition.problems.into_iter().flat_map(ProblemsConfig::problems));
     problems.extend(wrong);
     problems.extend(priority::asked_by_nobody(rules, impact, urgency));
     problems.extend(impact_of_nothing(definition));
@@ -413,10 +424,12 @@ pub fn compile(definition: &Definition<'_>) -> (RuleSet, Vec<Problem>) {
 fn catalogue(definition: &Definition<'_>, set: &mut RuleSet) -> Vec<Problem> {
     let (teams, mut problems) = Teams::compile(definition.teams, definition.sinks);
     let policies: Vec<String> = definition.escalation_policies.iter().map(|policy| policy.name.clone()).collect();
-    let calendars = definition.deadlines.calendars.iter().map(|calendar| calendar.name.clone());
-    let calendars: Vec<String> = calendars.chain(Some(Calendars::ALWAYS.to_owned())).collect();
-    let agreements: Vec<String> = definition.deadlines.agreements.iter().map(|one| one.name.clone()).collect();
-    let known = definition.known;
+    let (calendars, agreements) = definition.deadlines.names();
+    let known = KnownNames {
+        escalation_policies: definition.known.escalation_policies.or(Some(&policies)),
+        calendars: Some(&calendars),
+        agreements: Some(&agreements),
+    };
     let (topology, wrong) = Topology::compile(&Catalogue {
         services: definition.services,
         listed: definition.listed_services,
@@ -424,11 +437,7 @@ fn catalogue(definition: &Definition<'_>, set: &mut RuleSet) -> Vec<Problem> {
         missing: definition.services_missing,
         config: definition.topology,
         teams: &teams,
-        known: KnownNames {
-            escalation_policies: known.escalation_policies.or(Some(&policies)),
-            calendars: known.calendars.or(Some(&calendars)),
-            agreements: known.agreements.or(Some(&agreements)),
-        },
+        known,
     });
     problems.extend(wrong);
     set.topology = topology;

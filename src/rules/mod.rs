@@ -46,7 +46,7 @@ pub use escalation::{
     SymptomsConfig, Unless,
 };
 pub use expression::{Expression, Facts};
-pub use flow::{FlappingConfig, FlappingMemory, StormConfig};
+pub use flow::{FlappingConfig, FlappingMemory, ProblemsConfig, StormConfig};
 pub use heartbeat::{Expected, Heartbeat, HeartbeatConfig, KEYS_MAX as HEARTBEAT_KEYS_MAX, SignOfLife};
 pub use labels::{LabelIndex, LabelMatcher, LabelSet, join_matcher, label_or_field, split_matcher};
 pub use matcher::{Field, Matcher, Operator, Pattern, parse_matcher};

@@ -106,8 +106,8 @@ impl ReadModel {
             let places = self.places_after(after);
             let Some(last) = places.last() else { break };
             after = Some(*last);
-            let docs = places.iter().filter_map(|(_, id)| self.get(*id)).filter(|doc| matches(query, doc));
-            found.extend(docs.take(query.limit - found.len()));
+            let wanted = |id| self.incidents.get(&id).filter(|doc| matches(query, doc)).map(|doc| doc.value().clone());
+            found.extend(places.iter().filter_map(|(_, id)| wanted(*id)).take(query.limit - found.len()));
         }
         found
     }

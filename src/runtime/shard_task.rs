@@ -185,6 +185,7 @@ impl ShardTask {
         }
         let shard = self.index;
         commit.positions = changes.positions.into_iter().map(|position| ShardPosition { shard, position }).collect();
+        commit.problems = changes.problems;
         commit.silences = changes.silences.into_iter().map(|change| SilenceRow { shard, change }).collect();
         for decision in changes.decisions {
             record(&mut commit, decision);

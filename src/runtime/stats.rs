@@ -58,6 +58,7 @@ impl StatsBoard {
             sum.dedup_overflow += slot.dedup_overflow;
             sum.changes_overflow += slot.changes_overflow;
             sum.visits += slot.visits;
+            sum.problems += slot.problems;
             for (sum, alerts) in sum.suppressed.iter_mut().zip(slot.suppressed) {
                 *sum += alerts;
             }
@@ -76,6 +77,7 @@ impl StatsBoard {
         metrics.set_alerts("resolved", sum.resolved as f64);
         metrics.set_alerts("stale", sum.stale as f64);
         metrics.set_silences(sum.silences);
+        metrics.set_problems(sum.problems);
         metrics.set_suppressed(sum.suppressed);
         metrics.state_bytes.set(sum.bytes as f64);
         metrics.maintenance_open.set(sum.maintenance_open as f64);

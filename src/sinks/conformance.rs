@@ -17,7 +17,9 @@ pub(super) fn delivery(incident: u64, sequence: u64) -> Delivery {
         body: Vec::new(),
         created_at: Timestamp::from_parts(1_700_000_000, 0),
     };
-    delivery.body = format!("{{\"delivery_id\":\"{}\",\"title\":\"päger ✓\"}}", delivery.id()).into_bytes();
+    let id = delivery.id();
+    let body = format!(r#"{{"delivery_id":"{id}","message":"we work on it\nnext: 12:00","title":"päger ✓"}}"#);
+    delivery.body = body.into_bytes();
     delivery
 }
 

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{Problem, Sink, SinkError};
+use super::{Problem, Sink, SinkError, Ticket};
 use crate::delivery::Delivery;
 use crate::event::ByteSize;
 
@@ -106,8 +106,8 @@ impl File {
 }
 
 impl Sink for File {
-    fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<(), SinkError>> {
-        Box::pin(self.append(delivery))
+    fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Option<Ticket>, SinkError>> {
+        Box::pin(async move { self.append(delivery).await.map(|()| None) })
     }
 }
 

@@ -17,7 +17,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Problem, Sink, SinkError};
+use super::{Problem, Sink, SinkError, Ticket};
 use crate::delivery::Delivery;
 
 /// Settings of a `kafka` sink.
@@ -158,8 +158,8 @@ impl Kafka {
 }
 
 impl Sink for Kafka {
-    fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<(), SinkError>> {
-        Box::pin(self.produce(delivery))
+    fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Option<Ticket>, SinkError>> {
+        Box::pin(async move { self.produce(delivery).await.map(|()| None) })
     }
 }
 

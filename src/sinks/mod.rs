@@ -23,6 +23,15 @@ use crate::delivery::Delivery;
 pub use config::{Breaker, Kind, Pacing, Problem, Retry, SinkConfig};
 pub use error::SinkError;
 
+/// The ticket that a receiver keeps for an incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Its name there, such as `OPS-42`.
+    pub name: String,
+    /// Where it can be read.
+    pub url: Option<String>,
+}
+
 /// A system that is told of incidents.
 ///
 /// **Order.** The outbox has at most one delivery of an incident in flight, so a sink need not keep order itself;
@@ -31,7 +40,8 @@ pub use error::SinkError;
 /// **Idempotence.** The same delivery may come again, after an error, a crash or a restart, with the same id and the
 /// same bytes. A sink hands the id on wherever the receiver can use it to drop repeats.
 ///
-/// **Confirmation.** `Ok` means that the receiver has it for good: the delivery is then forgotten.
+/// **Confirmation.** `Ok` means that the receiver has it for good: the delivery is then forgotten. A receiver may name its
+/// ticket for the incident; naming the same one again changes nothing.
 ///
 /// **Bounded.** `deliver` ends by itself within the sink's own timeout; the outbox waits 150 seconds at most.
 ///
@@ -39,7 +49,7 @@ pub use error::SinkError;
 /// unknown, and nothing of the sink is damaged.
 pub trait Sink: Send + Sync {
     /// Tries once.
-    fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<(), SinkError>>;
+    fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Option<Ticket>, SinkError>>;
 }
 
 /// Builds a sink. Connects to nothing yet; `clock` stamps attempts.

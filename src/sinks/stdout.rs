@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::printable;
-use super::{Sink, SinkError};
+use super::{Sink, SinkError, Ticket};
 use crate::delivery::Delivery;
 
 /// Settings of a `stdout` sink.
@@ -70,8 +70,8 @@ impl Stdout {
 }
 
 impl Sink for Stdout {
-    fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<(), SinkError>> {
-        Box::pin(self.print(delivery))
+    fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Option<Ticket>, SinkError>> {
+        Box::pin(async move { self.print(delivery).await.map(|()| None) })
     }
 }
 

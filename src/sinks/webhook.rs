@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::error::printable;
 use super::network::{Cidr, GuardedResolver, Refused, check_literal};
 use super::signature::{Keys, SecretFile};
-use super::{Problem, Sink, SinkError};
+use super::{Problem, Sink, SinkError, Ticket};
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::event::Timestamp;
@@ -51,6 +51,10 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Of a receiver's answer, for the error's text.
 const ANSWER_BYTES_MAX: usize = 1 << 10;
+/// Of an answer that may name a ticket; a longer one names none.
+const TICKET_ANSWER_BYTES_MAX: usize = 64 << 10;
+const TICKET_NAME_BYTES_MAX: usize = 256;
+const TICKET_URL_BYTES_MAX: usize = 2 << 10;
 const USER_AGENT: &str = concat!("incidentd/", env!("CARGO_PKG_VERSION"));
 /// Set by us; `headers` may not say otherwise.
 const OWN_HEADERS: [&str; 10] = [
@@ -185,7 +189,7 @@ impl Webhook {
         Ok(Self { client, url, secret, clock })
     }
 
-    async fn attempt(&self, delivery: &Delivery) -> Result<(), SinkError> {
+    async fn attempt(&self, delivery: &Delivery) -> Result<Option<Ticket>, SinkError> {
         let id = delivery.id();
         let now = self.clock.now();
         let seconds = now.as_micros().div_euclid(1_000_000);
@@ -201,14 +205,14 @@ impl Webhook {
         }
         let response = request.body(delivery.body.clone()).send().await.map_err(|error| unanswered(&error))?;
         if response.status().is_success() {
-            return Ok(());
+            return Ok(ticket(response).await);
         }
         Err(refused(response, now).await)
     }
 }
 
 impl Sink for Webhook {
-    fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Option<Ticket>, SinkError>> {
         Box::pin(self.attempt(delivery))
     }
 }
@@ -232,7 +236,7 @@ fn unanswered(error: &reqwest::Error) -> SinkError {
 async fn refused(response: Response, now: Timestamp) -> SinkError {
     let status = response.status();
     let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| retry_after(value, now));
-    let said = printable(&answer(response).await);
+    let said = printable(&answer(response, ANSWER_BYTES_MAX).await);
     let detail = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
     match status {
         StatusCode::TOO_MANY_REQUESTS => SinkError::Throttled { retry_after, detail },
@@ -251,11 +255,37 @@ async fn refused(response: Response, now: Timestamp) -> SinkError {
     }
 }
 
-async fn answer(mut response: Response) -> Vec<u8> {
+/// The ticket that a confirming answer names. Whatever else it says is ignored, as is one that is too long.
+async fn ticket(response: Response) -> Option<Ticket> {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())?;
+    if !kind.contains("json") {
+        return None;
+    }
+    let body = answer(response, TICKET_ANSWER_BYTES_MAX + 1).await;
+    if body.len() > TICKET_ANSWER_BYTES_MAX {
+        return None;
+    }
+    let Named { ticket: name, url } = serde_json::from_slice(&body).ok()?;
+    let name = printable(name.as_bytes());
+    let leads_there =
+        |url: &Url| matches!(url.scheme(), "http" | "https") && url.as_str().len() <= TICKET_URL_BYTES_MAX;
+    let url = url.and_then(|url| Url::parse(&url).ok()).filter(leads_there).map(String::from);
+    (!name.is_empty() && name.len() <= TICKET_NAME_BYTES_MAX).then_some(Ticket { name, url })
+}
+
+/// The part of an answer that names a ticket.
+#[derive(Deserialize)]
+struct Named {
+    ticket: String,
+    #[serde(default)]
+    url: Option<String>,
+}
+
+async fn answer(mut response: Response, bytes_max: usize) -> Vec<u8> {
     let mut answer = Vec::new();
-    while answer.len() < ANSWER_BYTES_MAX {
+    while answer.len() < bytes_max {
         match response.chunk().await {
-            Ok(Some(chunk)) => answer.extend_from_slice(&chunk[..chunk.len().min(ANSWER_BYTES_MAX - answer.len())]),
+            Ok(Some(chunk)) => answer.extend_from_slice(&chunk[..chunk.len().min(bytes_max - answer.len())]),
             _ => break,
         }
     }
@@ -321,6 +351,32 @@ mod tests {
 
     fn sink(url: &str) -> Webhook {
         Webhook::new(&config(url), Clock::manual(Timestamp::from_parts(1_614_265_330, 0))).expect("a sink")
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_name_a_ticket_and_whatever_else_it_says_is_ignored() {
+        let ticket =
+            |name: &str, url: Option<&str>| Some(Ticket { name: name.to_owned(), url: url.map(str::to_owned) });
+        let long = format!("{{\"ticket\":\"OPS-42\",\"more\":\"{}\"}}", "x".repeat(TICKET_ANSWER_BYTES_MAX));
+        for (body, kind, expected) in [
+            (r#"{"ticket":"OPS-42"}"#.to_owned(), "application/json", ticket("OPS-42", None)),
+            (
+                r#"{"ticket":"OPS-42","url":"https://t.example.org/OPS-42","more":[]}"#.to_owned(),
+                "application/json; charset=utf-8",
+                ticket("OPS-42", Some("https://t.example.org/OPS-42")),
+            ),
+            (r#"{"ticket":"O","url":"javascript:x"}"#.to_owned(), "application/json", ticket("O", None)),
+            (r#"{"ticket":"OPS-42"}"#.to_owned(), "text/plain", None),
+            (r#"{"ticket":42}"#.to_owned(), "application/json", None),
+            (r#"{"ticket":" "}"#.to_owned(), "application/json", None),
+            ("not json".to_owned(), "application/json", None),
+            (long, "application/json", None),
+        ] {
+            let (answer, shown) = (body.clone(), body.chars().take(80).collect::<String>());
+            let answered = move |_| ([(header::CONTENT_TYPE, kind)], answer.clone()).into_response();
+            let (url, _) = receiver(answered).await;
+            assert_eq!(sink(&url).deliver(&delivery(1, 1)).await, Ok(expected), "{shown}");
+        }
     }
 
     async fn error_for(status: u16, headers: &'static [(&'static str, &'static str)], body: &'static str) -> SinkError {

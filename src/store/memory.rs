@@ -13,9 +13,10 @@ use super::{
 };
 use crate::delivery::Delivery;
 use crate::engine::incident::{AlertDoc, IncidentDoc};
+use crate::engine::problems::ProblemDoc;
 use crate::engine::suppress::silence::SilenceDoc;
 use crate::event::Timestamp;
-use crate::identity::IncidentId;
+use crate::identity::{IncidentId, ProblemId};
 
 /// A store in memory.
 #[derive(Debug, Default)]
@@ -60,6 +61,7 @@ struct State {
     alerts: BTreeMap<IncidentId, Vec<AlertDoc>>,
     timeline: BTreeMap<(IncidentId, u64), TimelineEntry>,
     silences: BTreeMap<(String, u16), SilenceDoc>,
+    problems: BTreeMap<ProblemId, Arc<ProblemDoc>>,
     rows_written: i64,
     deliveries: BTreeMap<i64, PendingDelivery>,
     /// The keys of `deliveries`, each of which is there once.
@@ -119,6 +121,7 @@ impl State {
                 None => drop(self.silences.remove(&key)),
             }
         }
+        self.problems.extend(commit.problems.iter().map(|doc| (doc.id, Arc::clone(doc))));
         commit.deliveries.iter().for_each(|delivery| self.add_delivery(delivery));
         commit.settled.iter().for_each(|settlement| self.settle(settlement));
         self.meta.extend(commit.meta.iter().cloned());
@@ -196,6 +199,10 @@ fn json(doc: &IncidentDoc) -> String {
     serde_json::to_string(doc).expect("strings, numbers and maps with string keys always serialise")
 }
 
+fn problem_json(doc: &ProblemDoc) -> String {
+    serde_json::to_string(doc).expect("strings, numbers and maps with string keys always serialise")
+}
+
 fn is_wanted(doc: &IncidentDoc, query: &IncidentQuery) -> bool {
     let is = |asked: &Option<String>, value: Option<&str>| asked.is_none() || asked.as_deref() == value;
     is(&query.status, Some(doc.status.as_str()))
@@ -267,6 +274,18 @@ impl Reads for Shared {
         let state = self.lock();
         let json = |doc| serde_json::to_string(doc).expect("strings and numbers always serialise");
         Ok(state.silences.iter().map(|((id, shard), doc)| (id.clone(), *shard, json(doc))).collect())
+    }
+
+    fn problems(&self, status: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
+        let state = self.lock();
+        let mut wanted: Vec<&Arc<ProblemDoc>> = state.problems.values().collect();
+        wanted.retain(|doc| status.is_none_or(|status| doc.status.as_str() == status));
+        wanted.sort_unstable_by_key(|doc| std::cmp::Reverse((doc.opened_at, doc.id)));
+        Ok(wanted.into_iter().take(limit).map(|doc| problem_json(doc)).collect())
+    }
+
+    fn problem(&self, id: ProblemId) -> Result<Option<String>, StoreError> {
+        Ok(self.lock().problems.get(&id).map(|doc| problem_json(doc)))
     }
 
     fn pending(&self, sink: &str, after_row: i64, limit: usize) -> Result<Vec<PendingDelivery>, StoreError> {

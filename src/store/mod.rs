@@ -21,9 +21,10 @@ use std::sync::Arc;
 
 use crate::delivery::{Action, Delivery};
 use crate::engine::incident::{AlertDoc, IncidentDoc};
+use crate::engine::problems::ProblemDoc;
 use crate::engine::suppress::silence::SilenceChange;
 use crate::event::{Position, Timestamp};
-use crate::identity::IncidentId;
+use crate::identity::{IncidentId, ProblemId};
 
 /// Why the store refused.
 #[derive(Debug, thiserror::Error)]
@@ -214,6 +215,8 @@ pub struct Commit {
     pub timeline: Vec<TimelineEntry>,
     /// Silences that changed; the newest of one id and shard wins.
     pub silences: Vec<SilenceRow>,
+    /// Problems that changed; the newest of one id wins.
+    pub problems: Vec<Arc<ProblemDoc>>,
     /// New deliveries.
     pub deliveries: Vec<Delivery>,
     /// Deliveries that ended or failed.
@@ -232,6 +235,7 @@ impl Commit {
             && self.alerts.is_empty()
             && self.timeline.is_empty()
             && self.silences.is_empty()
+            && self.problems.is_empty()
             && self.deliveries.is_empty()
             && self.settled.is_empty()
             && self.meta.is_empty()
@@ -247,6 +251,7 @@ impl Commit {
         self.alerts.extend(other.alerts);
         self.timeline.extend(other.timeline);
         self.silences.extend(other.silences);
+        self.problems.extend(other.problems);
         self.deliveries.extend(other.deliveries);
         self.settled.extend(other.settled);
         self.meta.extend(other.meta);
@@ -344,6 +349,19 @@ pub trait Reads: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     fn silences(&self) -> Result<Vec<(String, u16, String)>, StoreError>;
+
+    /// Problems of a status (public name), or all, as their JSON documents, the one that was raised last first; at most
+    /// so many.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn problems(&self, status: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError>;
+
+    /// One problem's JSON document.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn problem(&self, id: ProblemId) -> Result<Option<String>, StoreError>;
 
     /// A sink's waiting deliveries that are not parked, oldest first, with a row above `after_row`.
     ///

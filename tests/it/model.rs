@@ -3,6 +3,7 @@
 //! Random rules, random events with few names, out of order, on a clock of whole seconds, so that everything happens at
 //! once as often as it can.
 
+mod desk;
 mod laws;
 mod orders;
 mod priority;

@@ -3,6 +3,7 @@
 
 mod documents;
 mod parts;
+mod problems;
 pub mod runner;
 
 use std::fmt::Write;

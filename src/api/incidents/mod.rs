@@ -40,6 +40,7 @@ const TIMELINE_MAX: usize = 1_000;
 
 /// A page of a listing.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "IncidentPage")]
 struct Page {
     /// Newest first.
     #[schemars(with = "Vec<IncidentDoc>")]

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 pub use passing::Operators;
-pub(super) use passing::{Known, Sent as Body, known, pass, problem, read};
+pub(super) use passing::{Known, Sent as Body, known, operator, pass, problem, read};
 
 use super::incidents::ALERTS_MAX;
 use super::problem::{INTERNAL, Name, UNKNOWN_INCIDENT};

@@ -17,6 +17,7 @@ use crate::api::{ApiState, Problem, echo};
 use crate::engine::Culprit;
 use crate::engine::command::{Command, Done, Refusal};
 use crate::engine::incident::IncidentStatus;
+use crate::engine::moves::Move;
 use crate::event::hint;
 use crate::identity::IncidentId;
 use crate::ingest;
@@ -84,6 +85,12 @@ pub(in crate::api) async fn known(state: &ApiState, name: &str) -> Result<Known,
     found.map(|_| Known { id, status: IncidentStatus::Closed }).ok_or_else(unknown)
 }
 
+/// The name of whoever orders something.
+pub(in crate::api) fn operator(by: Option<String>) -> String {
+    let by: String = by.as_deref().unwrap_or(NOBODY).trim().chars().take(NAME_CHARS_MAX).collect();
+    if by.is_empty() { NOBODY.to_owned() } else { by }
+}
+
 /// Hands a command in. Answers with the incident as it then is; a refusal of the engine goes back to the caller, who
 /// knows what it was about.
 pub(in crate::api) async fn pass(
@@ -91,11 +98,11 @@ pub(in crate::api) async fn pass(
     by: Option<String>,
     command: Command,
 ) -> Result<Result<Response, Refusal>, Problem> {
-    let by: String = by.as_deref().unwrap_or(NOBODY).trim().chars().take(NAME_CHARS_MAX).collect();
-    let by = if by.is_empty() { NOBODY.to_owned() } else { by };
-    match state.operators.order(by, command).await {
+    match state.operators.order(operator(by), command).await {
         Ok(Done::Incident(incident)) => Ok(Ok(Json(&*incident).into_response())),
-        Ok(Done::Silence(_)) => Err(Problem::internal("the command was answered with a silence", &"a fault of ours")),
+        Ok(Done::Silence(_) | Done::Problem(_)) => {
+            Err(Problem::internal("the command was answered with something else", &"a fault of ours"))
+        }
         Err(CommandError::Refusal(refusal)) => Ok(Err(refusal)),
         Err(CommandError::Refused(why)) => Ok(Ok(ingest::Problem::refused(&why).into_response())),
     }
@@ -124,8 +131,11 @@ fn closed(incident: &Known) -> String {
     format!("{} is closed for good", incident.id)
 }
 
-/// 409, with the moves that are legal for the incident as it is.
+/// 409, with the moves that are legal for the incident as it is. What moves nothing is no move to name, and a split is
+/// ordered of the whole, not of what was merged into it.
 fn illegal(detail: String, status: IncidentStatus) -> Problem {
-    let legal: Vec<&str> = status.orders().map(|row| row.step.as_str()).collect();
+    let unnamed = [Move::Update, Move::Link, Move::Split];
+    let moves = status.orders().map(|row| row.step).filter(|step| !unnamed.contains(step));
+    let legal: Vec<&str> = moves.map(Move::as_str).collect();
     Problem::new(StatusCode::CONFLICT, "illegal_transition", detail).with("legal", json!(legal))
 }

@@ -186,19 +186,14 @@ async fn an_unknown_incident_is_told_before_anything_is_ordered() {
 #[tokio::test]
 async fn a_refusal_says_what_is_the_matter() {
     use IncidentStatus::{OnHold, Open, Resolved};
-    let legal_when_open = json!(["escalate", "acknowledge", "start", "hold", "resolve", "merge"]);
+    let legal = |status: IncidentStatus| {
+        let moves = status.orders().map(|row| row.step.as_str()).filter(|name| *name != "update");
+        json!(moves.collect::<Vec<_>>())
+    };
     for (refusal, id, at, status, code, member, value) in [
         (Refusal::Version { current: 8 }, 1, Open, 409, "version_conflict", "current", json!(8)),
-        (Refusal::Illegal("no".to_owned()), 1, Open, 409, "illegal_transition", "legal", legal_when_open),
-        (
-            Refusal::Illegal("no".to_owned()),
-            1,
-            Resolved,
-            409,
-            "illegal_transition",
-            "legal",
-            json!(["reopen", "close"]),
-        ),
+        (Refusal::Illegal("no".to_owned()), 1, Open, 409, "illegal_transition", "legal", legal(Open)),
+        (Refusal::Illegal("no".to_owned()), 1, Resolved, 409, "illegal_transition", "legal", legal(Resolved)),
         (Refusal::Invalid("empty".to_owned()), 1, Open, 400, "invalid_command", "detail", json!("empty")),
         (Refusal::Limit("100 links".to_owned()), 1, Open, 409, "limit_reached", "detail", json!("100 links")),
         (Refusal::Unknown, 9, OnHold, 409, "illegal_transition", "legal", json!([])),

@@ -1,11 +1,9 @@
 //! `incidentd incidents merge` and `split`: what becomes one, and what comes apart again.
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::cli::client::Client;
-use crate::cli::terminal::{escaped, say};
-use crate::cli::{Failure, ServerArgs};
+use super::order::{OrderArgs, order};
+use crate::cli::Failure;
 
 const MERGE_EXAMPLE: &str = "\
 Example:
@@ -18,49 +16,21 @@ Example:
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = MERGE_EXAMPLE)]
 pub struct MergeArgs {
-    /// The incident that ends.
-    #[arg(value_name = "ID")]
-    id: String,
-    /// The incident that goes on.
-    #[arg(long, value_name = "ID")]
-    into: String,
     #[command(flatten)]
     order: OrderArgs,
+    /// The incident that goes on; ID ends.
+    #[arg(long, value_name = "ID")]
+    into: String,
 }
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = SPLIT_EXAMPLE)]
 pub struct SplitArgs {
-    /// The whole.
-    #[arg(value_name = "ID")]
-    id: String,
-    /// What comes out.
-    #[arg(long, value_name = "ID")]
-    part: String,
     #[command(flatten)]
     order: OrderArgs,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-struct OrderArgs {
-    #[command(flatten)]
-    server: ServerArgs,
-    /// Only if the incident ID is still at this version.
-    #[arg(long, value_name = "N")]
-    version: Option<u64>,
-    /// Who orders it, for the timeline.
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
-    /// Print JSON as the API gives it.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    id: String,
-    status: String,
-    version: u64,
+    /// What comes out; ID is the whole.
+    #[arg(long, value_name = "ID")]
+    part: String,
 }
 
 /// Runs `merge`.
@@ -68,8 +38,8 @@ struct Answer {
 /// # Errors
 /// When the daemon cannot be reached or refuses, or there is no such incident.
 pub async fn merge(args: MergeArgs) -> Result<(), Failure> {
-    let told = format!("merged into {}", escaped(&args.into));
-    order(&args.id, "merge", json!({ "into": args.into }), &args.order, &told).await
+    let told = format!("merged into {}", args.into);
+    order(&args.order, "merge", json!({ "into": args.into }), &told).await
 }
 
 /// Runs `split`.
@@ -77,25 +47,6 @@ pub async fn merge(args: MergeArgs) -> Result<(), Failure> {
 /// # Errors
 /// When the daemon cannot be reached or refuses, or there is no such incident.
 pub async fn split(args: SplitArgs) -> Result<(), Failure> {
-    let told = format!("{} is split from it", escaped(&args.part));
-    order(&args.id, "split", json!({ "incident": args.part }), &args.order, &told).await
-}
-
-async fn order(id: &str, what: &str, mut body: Value, args: &OrderArgs, told: &str) -> Result<(), Failure> {
-    let client = Client::new(&args.server)?;
-    if let Some(version) = args.version {
-        body["version"] = version.into();
-    }
-    if let Some(by) = &args.by {
-        body["by"] = by.as_str().into();
-    }
-    let unknown = || Failure::failed(format!("no incident {}, or none to {what} it with", escaped(id)));
-    let answer = client.send(&["api", "v1", "incidents", id, what], &body).await?.ok_or_else(unknown)?;
-    if args.json {
-        say(answer.trim_end());
-        return Ok(());
-    }
-    let Answer { id, status, version } = serde_json::from_str(&answer).map_err(|error| client.unclear(&error))?;
-    say(&format!("{}: {told}; {}, version {version}", escaped(&id), escaped(&status)));
-    Ok(())
+    let told = format!("{} is split from it", args.part);
+    order(&args.order, "split", json!({ "incident": args.part }), &told).await
 }

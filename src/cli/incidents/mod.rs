@@ -1,10 +1,14 @@
-//! `incidentd incidents list|show|merge|split`: reads and operates incidents of a running daemon over its HTTP API.
+//! `incidentd incidents list|show|ack|…|export`: reads and operates incidents of a running daemon over its HTTP API.
 //!
 //! Tables and sheets for people, the API's JSON for programs. Whatever a table does not know of an answer it leaves
 //! out, so that a newer daemon can be read as well.
 
+mod desk;
+mod export;
 mod follow;
 mod merge;
+mod order;
+mod orders;
 mod sheet;
 
 use std::collections::BTreeMap;
@@ -27,6 +31,12 @@ Examples:
   incidentd incidents list --follow
   incidentd incidents list --priority P1 --all --json | jq '.incidents[].title'
   incidentd incidents show INC-0A1B2C3D4E5F6
+  incidentd incidents ack INC-0A1B2C3D4E5F6
+  incidentd incidents assign INC-0A1B2C3D4E5F6 team-payments
+  incidentd incidents note INC-0A1B2C3D4E5F6 'the connection pool is exhausted'
+  incidentd incidents link INC-0A1B2C3D4E5F6 change CHG-42
+  incidentd incidents resolve INC-0A1B2C3D4E5F6 --resolution 'rolled back 4.2'
+  incidentd incidents export INC-0A1B2C3D4E5F6 --output post-mortem.md
   incidentd incidents merge INC-0A1B2C3D4E5F6 --into INC-1A1B2C3D4E5F6
   incidentd incidents split INC-1A1B2C3D4E5F6 --part INC-0A1B2C3D4E5F6";
 
@@ -44,10 +54,14 @@ enum IncidentsCommand {
     List(ListArgs),
     /// Show one incident with its alerts, links, timeline and reasons.
     Show(ShowArgs),
+    #[command(flatten)]
+    Order(orders::OrderCommand),
     /// Merge an incident into another one, which goes on with its alerts.
     Merge(merge::MergeArgs),
     /// Take out of an incident what was merged into it, and keep it apart.
     Split(merge::SplitArgs),
+    /// Print one incident with its whole timeline: a post-mortem's first draft.
+    Export(export::ExportArgs),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -139,7 +153,9 @@ pub struct Incident {
     /// How many events it stands for.
     pub events: u64,
     /// Agreed deadlines.
-    pub targets: Targets,
+    pub targets: desk::Targets,
+    /// While it is a major incident.
+    pub major: Option<desk::Major>,
     /// Why it opened, came back, was resolved.
     pub reasons: Vec<String>,
 }
@@ -152,24 +168,6 @@ pub struct Counts {
     pub firing: u64,
     /// Ever linked.
     pub total: u64,
-}
-
-/// Agreed deadlines.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(default)]
-pub struct Targets {
-    /// Answer by.
-    pub respond_by: Option<Timestamp>,
-    /// Restore by.
-    pub resolve_by: Option<Timestamp>,
-    /// `pending`, `paused`, `met` or `breached`.
-    pub respond: Option<String>,
-    /// Likewise.
-    pub resolve: Option<String>,
-    /// In whose working time they are measured.
-    pub calendar: Option<String>,
-    /// Whether one has passed unmet.
-    pub breached: bool,
 }
 
 /// In a list the counts are under `alerts`.
@@ -189,8 +187,10 @@ pub async fn incidents(args: IncidentsArgs) -> Result<(), Failure> {
     match args.command {
         IncidentsCommand::List(args) => list(args).await,
         IncidentsCommand::Show(args) => show(args).await,
+        IncidentsCommand::Order(order) => order.run().await,
         IncidentsCommand::Merge(args) => merge::merge(args).await,
         IncidentsCommand::Split(args) => merge::split(args).await,
+        IncidentsCommand::Export(args) => export::export(args).await,
     }
 }
 
@@ -262,17 +262,25 @@ fn listing(incidents: &[Incident], now: Timestamp, paint: Paint) -> String {
         vec![
             shown(&incident.id),
             shown(&incident.priority),
-            shown(&incident.status),
+            shown(&incident.standing()),
             shown(&incident.title),
             shown(incident.service.as_deref().unwrap_or("-")),
+            shown(incident.assignee.as_deref().unwrap_or("-")),
             format!("{firing}/{total}"),
             ago(now.since(incident.opened_at)),
         ]
     };
-    let header = ["ID", "PRIORITY", "STATUS", "TITLE", "SERVICE", "ALERTS", "OPENED"];
-    let table = table_text(&header, incidents.iter().map(row).collect(), &[5]);
+    let header = ["ID", "PRIORITY", "STATUS", "TITLE", "SERVICE", "ASSIGNEE", "ALERTS", "OPENED"];
+    let table = table_text(&header, incidents.iter().map(row).collect(), &[6]);
     let (header, rows) = table.split_once('\n').unwrap_or((&table, ""));
     format!("{}\n{rows}", paint.tone(Tone::Dim, header))
+}
+
+impl Incident {
+    /// Its status, and whether it is a major incident.
+    fn standing(&self) -> String {
+        if self.major.is_some() { format!("{}, MAJOR", self.status) } else { self.status.clone() }
+    }
 }
 
 async fn show(args: ShowArgs) -> Result<(), Failure> {
@@ -299,7 +307,7 @@ mod tests {
         let listed: Listed = serde_json::from_value(json!({
             "id": "INC-0000000000001", "status": "open", "priority": "P1", "title": "checkout\u{1b}[31m degraded",
             "service": null, "opened_at": "2026-11-22T03:00:00Z", "alerts": {"firing": 2, "resolved": 1, "total": 3},
-            "a_later_field": [1],
+            "a_later_field": [1], "assignee": "net", "major": {"by": "operator:ann"},
         }))
         .unwrap();
         let incident = Incident { counts: listed.alerts, ..listed.incident };
@@ -309,7 +317,7 @@ mod tests {
         let title = " checkout\\u{1b}[31m degraded".trim();
         assert_eq!(
             row.iter().map(|cell| cell.trim()).collect::<Vec<_>>(),
-            ["INC-0000000000001", "P1", "open", title, "-", "2/3", "5m ago"]
+            ["INC-0000000000001", "P1", "open, MAJOR", title, "-", "net", "2/3", "5m ago"]
         );
         assert_eq!(listing(&[], now, Paint::plain()), "no incidents");
     }

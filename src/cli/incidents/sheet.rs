@@ -5,8 +5,9 @@ use std::fmt::Write;
 
 use serde::Deserialize;
 
+use super::desk::{Desk, ToTheSecond};
 use super::{Counts, Incident};
-use crate::cli::terminal::{Paint, Tone, ago, escaped, span, table_text, thousands};
+use crate::cli::terminal::{Paint, Tone, ago, escaped, table_text, thousands};
 use crate::event::Timestamp;
 
 /// Alerts shown; the rest is counted.
@@ -17,6 +18,8 @@ const ALERTS_SHOWN: usize = 20;
 pub struct Sheet {
     #[serde(flatten)]
     incident: Incident,
+    #[serde(flatten)]
+    desk: Desk,
     #[serde(default)]
     alerts: Vec<Alert>,
     #[serde(default)]
@@ -51,6 +54,7 @@ struct Link {
     #[serde(rename = "type")]
     kind: String,
     target: String,
+    by: String,
     reason: String,
 }
 
@@ -77,9 +81,23 @@ impl Sheet {
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
     }
 
+    /// How it stands and what happened last, in a few lines.
+    pub fn at_a_glance(&self) -> Vec<String> {
+        let Incident { title, priority, assignee, .. } = &self.incident;
+        let with = assignee.as_ref().map(|assignee| format!("  {assignee} has it")).unwrap_or_default();
+        let mut lines = vec![format!("  {priority}  {}  {title}{with}", self.incident.standing())];
+        let last = self.timeline.last().map(|Entry { at, by, what, detail }| {
+            let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+            format!("  {}  {what} by {by}{detail}", at.to_the_second())
+        });
+        lines.extend(last);
+        lines
+    }
+
     fn head(&self, paint: Paint) -> String {
-        let Incident { id, status, title, priority, severity, .. } = &self.incident;
-        let (id, status, severity) = (paint.tone(Tone::Cyan, &escaped(id)), escaped(status), escaped(severity));
+        let Incident { id, title, priority, severity, .. } = &self.incident;
+        let status = self.incident.standing();
+        let (id, status, severity) = (paint.tone(Tone::Cyan, &escaped(id)), escaped(&status), escaped(severity));
         let title = paint.tone(Tone::Bold, &escaped(title));
         format!("{id}  {}  {status}  {severity}\n{title}", paint.priority(&escaped(priority)))
     }
@@ -92,30 +110,20 @@ impl Sheet {
                 let _ = writeln!(text, "  {name:<13} {}", escaped(&value));
             }
         };
-        let at = |time: Timestamp| format!("{} ({})", to_the_second(time), ago(now.since(time)));
-        let due = |time: Timestamp| match time > now {
-            true => format!("{} (in {})", to_the_second(time), span(time.since(now))),
-            false => at(time),
-        };
+        let at = |time: Timestamp| format!("{} ({})", time.to_the_second(), ago(now.since(time)));
         let Counts { firing, total } = incident.counts;
         fact("service", incident.service.clone());
         fact("rule", Some(incident.rule.clone()));
         fact("key", Some(labels(&incident.key)));
         fact("assignee", incident.assignee.clone());
         fact("priority", Some(incident.priority_reason.clone()));
+        let major = incident.major.iter().flat_map(|major| major.facts(now));
+        major.for_each(|(name, value)| fact(name, value));
         fact("opened", Some(at(incident.opened_at)));
         fact("acknowledged", incident.acknowledged_at.map(at));
         fact("resolved", incident.resolved_at.map(at));
-        let targets = &incident.targets;
-        for (name, by, state) in
-            [("respond by", targets.respond_by, &targets.respond), ("resolve by", targets.resolve_by, &targets.resolve)]
-        {
-            let state = state.clone().filter(|state| state != "pending");
-            let parts: Vec<String> = by.map(due).into_iter().chain(state).collect();
-            fact(name, Some(parts.join(", ")));
-        }
-        fact("calendar", targets.calendar.clone().filter(|name| name != "always"));
-        fact("breached", incident.targets.breached.then(|| "a target has passed unmet".to_owned()));
+        incident.targets.facts(now).into_iter().for_each(|(name, value)| fact(name, value));
+        self.desk.facts(now).into_iter().for_each(|(name, value)| fact(name, value));
         fact("alerts", Some(format!("{} firing, {} in all", thousands(firing), thousands(total))));
         fact("events", Some(thousands(incident.events)));
         text.trim_end().to_owned()
@@ -129,7 +137,7 @@ impl Sheet {
     fn timeline(&self, paint: Paint) -> String {
         let row = |entry: &Entry| {
             let shown = |text: &str| escaped(text).into_owned();
-            vec![format!("  {}", to_the_second(entry.at)), shown(&entry.what), shown(&entry.by), shown(&entry.detail)]
+            vec![format!("  {}", entry.at.to_the_second()), shown(&entry.what), shown(&entry.by), shown(&entry.detail)]
         };
         table_section("Timeline", &["  AT", "WHAT", "BY", "DETAIL"], self.timeline.iter().map(row).collect(), paint)
     }
@@ -168,7 +176,9 @@ impl Sheet {
 
     fn links(&self, paint: Paint) -> String {
         let line = |link: &Link| {
-            let why = if link.reason.is_empty() { String::new() } else { format!(" ({})", escaped(&link.reason)) };
+            let by = if link.by.is_empty() { String::new() } else { format!("by {}", link.by) };
+            let why: Vec<&str> = [link.reason.as_str(), &by].into_iter().filter(|part| !part.is_empty()).collect();
+            let why = if why.is_empty() { String::new() } else { format!(" ({})", escaped(&why.join("; "))) };
             format!("  {}: {}{why}", escaped(&link.kind), escaped(&link.target))
         };
         section("Links", self.links.iter().map(line).collect(), paint)
@@ -196,11 +206,6 @@ fn table_section(title: &str, header: &[&str], rows: Vec<Vec<String>>, paint: Pa
         return String::new();
     }
     format!("{}\n{}", paint.tone(Tone::Bold, title), table_text(header, rows, &[]))
-}
-
-/// A person needs no microseconds.
-fn to_the_second(time: Timestamp) -> Timestamp {
-    Timestamp::from_parts(time.as_micros().div_euclid(1_000_000), 0)
 }
 
 fn labels(labels: &BTreeMap<String, String>) -> String {

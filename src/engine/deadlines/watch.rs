@@ -124,8 +124,11 @@ fn held<'a>(rules: &'a RuleSet, incident: &Incident) -> Held<'a> {
 }
 
 /// The agreement and the calendar of the incident's service.
-fn bound<'a>(_rules: &'a RuleSet, _incident: &Incident) -> (Option<&'a str>, Option<&'a str>) {
-    (None, None)
+fn bound<'a>(rules: &'a RuleSet, incident: &Incident) -> (Option<&'a str>, Option<&'a str>) {
+    let listed = incident.service.as_deref().and_then(|service| rules.topology.find(service));
+    let details = listed.map(|service| rules.topology.details(service));
+    details
+        .map_or((None, None), |details| (details.agreement.map(|name| &**name), details.calendar.map(|name| &**name)))
 }
 
 /// How warnings and breaches are said.

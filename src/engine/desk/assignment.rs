@@ -252,7 +252,8 @@ impl Shard {
         if status.is_live() {
             return Ok(());
         }
-        let legal: Vec<&str> = status.orders().map(|row| row.step.as_str()).collect();
+        let moves = status.orders().map(|row| row.step).filter(|step| *step != Move::Update);
+        let legal: Vec<&str> = moves.map(Move::as_str).collect();
         let legal = if legal.is_empty() { "nothing".to_owned() } else { legal.join(", ") };
         Err(Refusal::Illegal(format!("an incident that is {} cannot be {what}; legal are {legal}", status.as_str())))
     }

@@ -90,6 +90,6 @@ impl Shard {
         let state = &self.groups.slots[group];
         let incident = state.incident.as_deref().map(|incident| incident.id);
         let rule = Some(state.rule_name.clone());
-        Some(Verdict { incident, rule, ..Verdict::new(Outcome::Duplicate, Reason::Repeat) })
+        Some(Verdict { incident, rule, ..Verdict::new(Outcome::Duplicate, Reason::ByHand) })
     }
 }

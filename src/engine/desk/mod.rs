@@ -7,7 +7,7 @@
 pub(super) mod assignment;
 pub(super) mod guards;
 mod letting_go;
-pub(super) mod links;
+pub mod links;
 pub(super) mod status;
 pub(super) mod talks;
 pub(super) mod work;
@@ -174,5 +174,19 @@ pub(in crate::engine) fn checked<'a>(
         0 if required => Err(Refusal::Invalid(format!("a {what} is asked for, and must not be empty"))),
         len if len > max => Err(Refusal::Invalid(format!("the {what} has {len} bytes; at most {max} are taken"))),
         _ => Ok(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_a_person_is_trimmed_bounded_and_asked_for_where_it_must_be() {
+        assert_eq!(checked("reason", " a word ", 6, true), Ok("a word"));
+        assert_eq!(checked("reason", " ", 6, false), Ok(""));
+        for wrong in [checked("reason", " ", 6, true), checked("reason", "too long", 6, false)] {
+            assert!(matches!(wrong, Err(Refusal::Invalid(_))), "{wrong:?}");
+        }
     }
 }

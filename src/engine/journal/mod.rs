@@ -15,6 +15,7 @@ use super::alert::Dirty;
 use super::group::RETIRED;
 use super::heartbeat::Heartbeats;
 use super::memory::interner::Interner;
+use super::problems::Past;
 use super::relate::changes::Changes as RecentChanges;
 use super::relate::storm::Storms;
 use super::relate::union::Unions;
@@ -109,6 +110,7 @@ impl Shard {
         self.storms.write_changes(&self.names, &mut writer);
         self.unions.write_changes(&self.names, &mut writer);
         self.heartbeats.write_changes(&self.names, &mut writer);
+        self.past.write_changes(&self.names, &mut writer);
         let mut touched = std::mem::take(&mut self.touched_groups);
         // A slot is in the list twice where one group went and another came.
         touched.retain(|slot| {
@@ -124,7 +126,8 @@ impl Shard {
         let rule_errors = self.rule_errors.drain().collect();
         let silences = self.suppression.take_silences();
         let targets = std::mem::take(&mut self.target_counts);
-        Changes { journal, decisions, targets, counts, silences, positions, rule_errors }
+        let problems = self.past.take_problems();
+        Changes { journal, decisions, targets, counts, silences, problems, positions, rule_errors }
     }
 
     /// The next slice of a snapshot; begins a new one where none is under way.
@@ -170,11 +173,12 @@ impl Shard {
                     1 => self.changes.write_slice(names, from, writer),
                     2 => self.storms.write_slice(names, from, writer),
                     3 => self.unions.write_slice(names, from, writer),
-                    _ => self.heartbeats.write_slice(names, from, writer),
+                    4 => self.heartbeats.write_slice(names, from, writer),
+                    _ => self.past.write_slice(names, from, writer),
                 };
                 match next {
                     Some(from) => Some(SnapshotCursor::Parts(part, from)),
-                    None if part < 4 => Some(SnapshotCursor::Parts(part + 1, 0)),
+                    None if part < 5 => Some(SnapshotCursor::Parts(part + 1, 0)),
                     None => None,
                 }
             }
@@ -233,6 +237,7 @@ impl Shard {
                 RecentChanges::TAG => self.changes.restore(&mut self.names, &mut reader)?,
                 Storms::TAG => self.storms.restore(&mut self.names, &mut reader)?,
                 Unions::TAG => self.unions.restore(&mut self.names, &mut reader)?,
+                Past::TAG => self.past.restore(&mut self.names, &mut reader)?,
                 Heartbeats::TAG => self.heartbeats.restore(&mut self.names, &mut reader)?,
                 tag => return Err(reader.fault(&format!("unknown record {tag}"))),
             }
@@ -294,10 +299,12 @@ impl Shard {
         self.groups.finish_restore();
         self.unions.finish_restore();
         self.heartbeats.finish_restore(&self.rules);
+        self.past.finish_restore();
         let report = self.rebind();
         self.replan_deadlines();
         self.timers.clear();
-        (self.heartbeats_at, self.suppression_at) = (Timestamp::MAX, Timestamp::MAX);
+        (self.heartbeats_at, self.suppression_at, self.problems_at) = (Timestamp::MAX, Timestamp::MAX, Timestamp::MAX);
+        self.schedule_problems();
         self.finish_restore_suppression();
         self.schedule_heartbeats();
         self.schedule_suppression();

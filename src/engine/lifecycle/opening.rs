@@ -50,10 +50,12 @@ impl Shard {
         let traced = self.trace(group, first_event);
         let have = self.groups.slots[group].members.len();
         let mut detail = format!("{reason}; {have} {}", if have == 1 { "alert" } else { "alerts" });
+        detail.push_str(&self.recall(now, group));
         detail.push_str(self.join_storm(now, group, storm));
         self.emit(now, group, Move::Open, reason, detail);
         self.judge_members(now, group);
         self.relate(now, group, traced);
+        self.note_recurrence(now, group);
         Verdict::of(Outcome::Opened, reason, id)
     }
 
@@ -111,7 +113,7 @@ impl Shard {
             clear_since: None,
             gathered: Gathered::default(),
             reasons: Vec::new(),
-            links: self.links(slot),
+            links: self.links(slot).into_iter().chain(self.catalogue_links(listed)).collect(),
             policy: super::policy(rule),
             relations: Relations::default(),
             flapping: None,
@@ -177,6 +179,29 @@ impl Shard {
         };
         let given = texts.links.iter().map(|(rel, href)| link(self.names.text(*rel), *href));
         given.chain(runbook.map(|(_, href)| link("runbook", *href))).take(LINKS_MAX).collect()
+    }
+
+    /// Links to the entry of the service catalogue, and to what it says is to be done.
+    fn catalogue_links(&self, listed: Option<u32>) -> Vec<IncidentLink> {
+        let Some(service) = listed else { return Vec::new() };
+        let link = |kind: &str, target: &str, reason: &str| IncidentLink {
+            kind: kind.to_owned(),
+            target: target.to_owned(),
+            by: "catalogue".to_owned(),
+            reason: reason.to_owned(),
+        };
+        let name = self.rules.topology.name(service);
+        let entry = [
+            link("service", name, "the service of the alert that opened the incident"),
+            link("configuration_item", name, "its matchers hold of the alert that opened the incident"),
+        ];
+        let runbook = self.runbook_of(service).map(|runbook| link("runbook", runbook, "given for the service"));
+        entry.into_iter().chain(runbook).collect()
+    }
+
+    /// What to do when a service of the catalogue breaks.
+    fn runbook_of(&self, service: u32) -> Option<&str> {
+        self.rules.topology.details(service).runbook
     }
 
     /// Links every member that is not linked yet.

@@ -146,6 +146,10 @@ impl Shard {
         if before != after {
             self.tell_further(now, group, before, after);
         }
+        if let Some(incident) = self.groups.slots[group].incident.as_deref_mut() {
+            // What is still gathered follows under a number of its own, or the timeline would take it for this entry.
+            incident.sequence += u64::from(incident.gathered.due.is_some());
+        }
         self.schedule_group(group);
     }
 

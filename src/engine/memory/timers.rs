@@ -21,6 +21,8 @@ pub(in crate::engine) enum Owner {
     Suppression,
     /// The catalogue has changed: links by it are looked at again.
     Relations,
+    /// A problem is closed because nothing has recurred.
+    Problems,
 }
 
 /// Below this many entries a sweep is not worth its while.

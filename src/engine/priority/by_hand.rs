@@ -77,16 +77,42 @@ fn overtakes<T: Ord>(assessed: T, then: T, set: T) -> bool {
     assessed < then && assessed <= set
 }
 
-/// What an order sets.
-fn wanted(order: &Order) -> Result<(Option<Level>, Option<Level>, Option<Priority>, &str), Refusal> {
-    let refuse = |message: &str| Err(Refusal::Invalid(message.to_owned()));
-    let Order::Reprioritise { impact, urgency, priority, reason } = order else {
-        return refuse("this order sets no priority");
-    };
-    match (impact.or(*urgency), priority) {
-        (None, None) => refuse("an impact, an urgency or a priority is asked for"),
-        (Some(_), Some(_)) => refuse("a priority is set instead of impact and urgency, not beside them"),
-        _ => Ok((*impact, *urgency, *priority, reason)),
+/// What an order says, where that makes sense.
+struct Wanted<'a> {
+    impact: Option<Level>,
+    urgency: Option<Level>,
+    priority: Option<Priority>,
+    reason: &'a str,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(order: &'a Order) -> Result<Self, Refusal> {
+        let refuse = |message: &str| Err(Refusal::Invalid(message.to_owned()));
+        let Order::Reprioritise { impact, urgency, priority, reason } = order else {
+            return refuse("this order sets no priority");
+        };
+        match (impact.or(*urgency), priority) {
+            (None, None) => refuse("an impact, an urgency or a priority is asked for"),
+            (Some(_), Some(_)) => refuse("a priority is set instead of impact and urgency, not beside them"),
+            _ => {
+                let reason = checked("reason", reason, TEXT_BYTES_MAX, true)?;
+                Ok(Self { impact: *impact, urgency: *urgency, priority: *priority, reason })
+            }
+        }
+    }
+
+    /// Sets it. An impact or urgency set before holds on beside the other; a priority goes instead of both.
+    fn set(&self, by: String, before: Option<Box<Hand>>, then: Levels) -> Box<Hand> {
+        let known = before.filter(|before| before.priority.is_none() && self.priority.is_none());
+        let [impact, urgency] = known.map_or([None; 2], |known| [known.impact, known.urgency]);
+        Box::new(Hand {
+            by: by.into(),
+            reason: self.reason.chars().take(REASON_CHARS_MAX).collect::<String>().into(),
+            impact: self.impact.or(impact),
+            urgency: self.urgency.or(urgency),
+            priority: self.priority,
+            then,
+        })
     }
 }
 
@@ -97,27 +123,14 @@ impl Shard {
         if !status.is_live() {
             return Err(Refusal::Illegal(illegal(status, Move::Update)));
         }
-        let (impact, urgency, priority, reason) = wanted(order)?;
-        let reason = checked("reason", reason, TEXT_BYTES_MAX, true)?;
-        let by = self.operator();
-        let rules = self.rules.clone();
+        let wanted = Wanted::of(order)?;
+        let (by, rules) = (self.operator(), self.rules.clone());
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return Err(Refusal::Unknown) };
         let (before, assessment) = (incident.priority, &mut incident.priority_of);
-        // What was set before holds on beside what is set now, unless one says what the other makes.
-        let known = assessment.hand.take().filter(|_| priority.is_none());
-        let [known_impact, known_urgency] = known
-            .map_or([None; 2], |hand| if hand.priority.is_some() { [None; 2] } else { [hand.impact, hand.urgency] });
-        assessment.hand = Some(Box::new(Hand {
-            by: by.into(),
-            reason: reason.chars().take(REASON_CHARS_MAX).collect::<String>().into(),
-            impact: impact.or(known_impact),
-            urgency: urgency.or(known_urgency),
-            priority,
-            then: assessment.assessed,
-        }));
+        assessment.hand = Some(wanted.set(by, assessment.hand.take(), assessment.assessed));
         let levels = assessment.effective(&rules.priorities);
         (incident.impact, incident.urgency, incident.priority) = (levels.impact, levels.urgency, levels.priority);
-        let detail = format!("{}; it was {}", explained_with(incident, reason), before.as_str());
+        let detail = format!("{}; it was {}", explained_with(incident, wanted.reason), before.as_str());
         self.mark_group(group, Dirty::Whole);
         if levels.priority != before {
             self.priority_turned(now, group);

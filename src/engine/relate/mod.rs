@@ -6,6 +6,7 @@
 
 pub(super) mod changes;
 mod component;
+pub(super) mod kin;
 pub(super) mod merge;
 mod openings;
 mod parts;
@@ -32,6 +33,7 @@ use super::shard::Shard;
 use crate::delivery::Action;
 use crate::event::{Batch, Event, Timestamp, duration};
 use crate::identity::IncidentId;
+pub(super) use kin::KIN;
 use services::Service;
 use suspects::Suspect;
 use symptoms::{Cause, Untold};
@@ -68,6 +70,8 @@ pub(super) struct Relations {
     pub(super) apart: Vec<IncidentId>,
     /// Changes that may have caused it, the most suspect first.
     pub(super) suspects: Vec<Suspect>,
+    /// What it has in common with the same incident at another time; see `problems`.
+    pub(super) signature: u64,
 }
 
 fn read_ids(reader: &mut Reader<'_>) -> Result<Vec<IncidentId>, Fault> {
@@ -93,6 +97,7 @@ impl Relations {
         }
         writer.number(self.suspects.len() as u64);
         self.suspects.iter().for_each(|suspect| suspect.write(writer));
+        writer.fixed(self.signature);
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
@@ -107,6 +112,7 @@ impl Relations {
         let (parts, apart) = (read_ids(reader)?, read_ids(reader)?);
         let suspects = reader.count()?;
         let suspects = (0..suspects).map(|_| Suspect::read(reader)).collect::<Result<_, Fault>>()?;
+        let signature = reader.fixed()?;
         Ok(Self {
             parent,
             holds,
@@ -121,6 +127,7 @@ impl Relations {
             untold,
             apart,
             suspects,
+            signature,
         })
     }
 
@@ -145,6 +152,8 @@ impl Relations {
 pub(super) struct Traced {
     cause: Option<symptoms::Turn>,
     suspects: bool,
+    /// The groups of those that it is related to.
+    kin: Vec<u32>,
 }
 
 impl Shard {
@@ -161,7 +170,8 @@ impl Shard {
         }
         let found = self.find_cause(group).filter(|found| self.is_nearer(group, found.distance));
         let cause = found.and_then(|found| self.set_cause(group, found));
-        Traced { cause, suspects: self.find_suspects(group) }
+        let suspects = self.find_suspects(group);
+        Traced { cause, suspects, kin: self.find_kin(group) }
     }
 
     /// An incident has opened or come back: tells what was found about it, and finds what belongs to it.
@@ -172,11 +182,13 @@ impl Shard {
         if traced.suspects {
             self.tell_suspects(now, group, Told::Before);
         }
+        self.tell_kin(now, group, &traced.kin);
         self.adopt_symptoms(now, group);
     }
 
     /// An incident is resolved: it is no cause for what opens from now on.
     pub(super) fn delist(&mut self, group: u32) {
+        self.forget_kin(group);
         if let Some(service) = self.service(group) {
             self.live.remove(&service, group);
         }
@@ -233,7 +245,7 @@ impl Shard {
 
     /// Puts news of an incident's relations into its timeline. Sinks that have not been told before hear of it with the
     /// next gathered update, or at once where nothing is gathered.
-    fn announce(&mut self, now: Timestamp, group: u32, reason: Reason, detail: String, told: Told) {
+    pub(super) fn announce(&mut self, now: Timestamp, group: u32, reason: Reason, detail: String, told: Told) {
         if self.groups.slots[group].phase == Phase::Merged {
             // It is closed. What it was a cause of is another one's by now, whose timeline says so.
             return;
@@ -278,11 +290,13 @@ impl Shard {
     /// The catalogue may have changed: numbers services anew, and has links by it looked at again if it has.
     pub(super) fn rebind_services(&mut self) {
         self.live.clear();
+        self.kin = kin::Kin::default();
         let slots: Vec<u32> = self.groups.slots.slots().map(|(slot, _)| slot).collect();
         for group in slots.into_iter().filter(|group| self.is_live(*group)).collect::<Vec<_>>() {
             if let Some(service) = self.service(group) {
                 self.live.insert(service, group);
             }
+            self.note_kin(group);
         }
         self.changes.rebind(&self.rules.topology, &self.rules.changes);
         if self.changes.catalogue() != self.rules.topology.digest() {
@@ -294,20 +308,20 @@ impl Shard {
 
 /// Whether sinks know of what is announced.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Told {
+pub(super) enum Told {
     /// With the opening.
     Before,
     /// With the next update.
     Later,
 }
 
-fn put_link(incident: &mut Incident, kind: &str, by: &str, target: IncidentId, reason: String) {
+pub(super) fn put_link(incident: &mut Incident, kind: &str, by: &str, target: IncidentId, reason: String) {
     let target = target.to_string();
     incident.links.push(IncidentLink { kind: kind.to_owned(), target, by: by.to_owned(), reason });
 }
 
 /// A time for people: exact to the second, from an hour on to the minute.
-fn in_words(time: Duration) -> String {
+pub(super) fn in_words(time: Duration) -> String {
     let unit = if time < Duration::from_secs(3_600) { 1 } else { 60 };
     duration::format(Duration::from_secs(time.as_secs() / unit * unit))
 }

@@ -25,6 +25,8 @@ use crate::rules::{Rule, StormConfig};
 
 /// Children that are linked; further ones are only counted.
 const LINKED_CHILDREN_MAX: usize = 100;
+/// Who sets these links.
+const STORM: &str = "storm";
 
 /// What the group of a storm knows beside its incident.
 #[derive(Debug, Default)]
@@ -154,7 +156,7 @@ impl Shard {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return "" };
         let known = storm.is_some() && incident.relations.parent == storm.map(|(_, id)| id);
         if !known && incident.relations.parent.take().is_some() {
-            incident.links.retain(|link| link.kind != "parent");
+            incident.links.retain(|link| link.by != STORM || link.kind != "parent");
         }
         let Some((storm, id)) = storm else { return "" };
         let child = incident.id;
@@ -197,9 +199,11 @@ impl Shard {
             incident.gathered = Default::default();
             let settings = self.rules.rules.get(self.groups.slots[storm].rule as usize).and_then(|rule| rule.storm);
             let StormConfig { opens, per } = settings.unwrap_or_default();
-            let detail =
+            let mut detail =
                 format!("beyond {opens} incidents within {}: further ones are children", duration::format(per));
+            detail.push_str(&self.recall(now, storm));
             self.emit(now, storm, Move::Open, Reason::StormBegan, detail);
+            self.note_recurrence(now, storm);
         } else if state.phase == Phase::Resolved {
             self.storm_goes_on(now, storm, Reason::Recurrence, "came back".to_owned());
         } else {
@@ -234,7 +238,8 @@ impl Shard {
 
     /// An operator says that the storm is over: further incidents are told by themselves, unless it begins anew.
     pub(in crate::engine) fn end_storm(&mut self, storm: u32) {
-        if let Some(state) = self.groups.slots[storm].storm.as_deref_mut() {
+        // It may be gone: with its last child it resolves by itself, and closes where nothing may come back.
+        if let Some(state) = self.groups.slots.get_mut(storm).and_then(|group| group.storm.as_deref_mut()) {
             state.until = None;
             self.mark_group(storm, Dirty::Whole);
         }
@@ -345,7 +350,7 @@ impl Shard {
         if let Some(incident) = self.groups.slots[child].incident.as_deref_mut() {
             incident.relations.parent = None;
             incident.relations.released = true;
-            incident.links.retain(|link| link.kind != "parent");
+            incident.links.retain(|link| link.by != STORM || link.kind != "parent");
         }
         self.mark_group(child, Dirty::Whole);
         self.forget_child(storm, part.to_string());
@@ -368,7 +373,7 @@ impl Shard {
         let Some(incident) = self.groups.slots[child].incident.as_deref_mut() else { return };
         let Some(parent) = incident.relations.parent.take() else { return };
         let id = incident.id.to_string();
-        incident.links.retain(|link| link.kind != "parent");
+        incident.links.retain(|link| link.by != STORM || link.kind != "parent");
         self.mark_group(child, Dirty::Whole);
         let Some(storm) = self.incidents.get(&parent).copied() else { return };
         self.forget_child(storm, id);
@@ -384,7 +389,7 @@ impl Shard {
             storm.children = storm.children.saturating_sub(1);
         }
         if let Some(incident) = state.incident.as_deref_mut() {
-            incident.links.retain(|link| link.kind != "child" || link.target != child);
+            incident.links.retain(|link| link.by != STORM || link.kind != "child" || link.target != child);
             incident.gathered.children_released += 1;
         }
         self.retitle(storm);
@@ -414,6 +419,6 @@ impl Shard {
 }
 
 fn link(kind: &str, target: String) -> IncidentLink {
-    let (by, reason) = ("storm".to_owned(), "opened beyond what the rule's storm allows".to_owned());
+    let (by, reason) = (STORM.to_owned(), "opened beyond what the rule's storm allows".to_owned());
     IncidentLink { kind: kind.to_owned(), target, by, reason }
 }

@@ -22,6 +22,8 @@ const SYMPTOM_OF: &str = "symptom_of";
 const CAUSE_OF: &str = "cause_of";
 /// Who sets these links.
 const TOPOLOGY: &str = "topology";
+/// Who sets what an event brings.
+const GIVEN: &str = "event";
 
 /// The incident that another one is a symptom of.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,7 +113,8 @@ impl Shard {
         let before = incident.relations.cause.replace(Cause { id, distance, set_by_hand });
         let from = before.map(|cause| cause.id);
         drop_links(incident, SYMPTOM_OF, None);
-        put_link(incident, SYMPTOM_OF, TOPOLOGY, id, reason);
+        let by = self.by.as_deref().filter(|_| set_by_hand).unwrap_or(TOPOLOGY);
+        put_link(incident, SYMPTOM_OF, by, id, reason);
         self.mark_group(symptom, Dirty::Whole);
         (from != Some(id)).then_some(Turn { to, from })
     }
@@ -166,17 +169,18 @@ impl Shard {
         for symptom in symptoms {
             let Some(incident) = self.incident_in(*symptom) else { continue };
             let id = incident.id;
-            let reason = incident.links.iter().find(|link| is_ours(link, SYMPTOM_OF)).map(|link| link.reason.clone());
-            joined.push((id, reason.unwrap_or_default()));
+            let link = incident.links.iter().find(|link| is_ours(link, SYMPTOM_OF));
+            let (by, reason) = link.map_or((TOPOLOGY, ""), |link| (&link.by, &link.reason));
+            joined.push((id, by.to_owned(), reason.to_owned()));
         }
         let Some(incident) = self.groups.slots[cause].incident.as_deref_mut() else { return };
         let mut shown = incident.links.iter().filter(|link| is_ours(link, CAUSE_OF)).count();
-        let ids: Vec<IncidentId> = joined.iter().map(|(id, _)| *id).collect();
-        for (id, reason) in joined {
+        let ids: Vec<IncidentId> = joined.iter().map(|(id, ..)| *id).collect();
+        for (id, by, reason) in joined {
             incident.relations.symptoms += 1;
             if shown < SHOWN_MAX {
                 // The sentence is told from the symptom's side.
-                put_link(incident, CAUSE_OF, TOPOLOGY, id, reason);
+                put_link(incident, CAUSE_OF, &by, id, reason);
                 shown += 1;
             }
         }
@@ -305,6 +309,30 @@ impl Shard {
         self.drop_cause(now, symptom, detail).map(|id| (group, id))
     }
 
+    /// An operator takes off the link to a cause that is closed.
+    pub(in crate::engine) fn forget_cause(
+        &mut self,
+        now: Timestamp,
+        by: &str,
+        symptom: u32,
+        cause: IncidentId,
+    ) -> bool {
+        let own = self.incident_in(symptom).and_then(|incident| incident.relations.cause.as_ref());
+        let is_cause = own.is_some_and(|own| own.id == cause);
+        is_cause && self.drop_cause(now, symptom, format!("{by} says that {cause} is not the cause")).is_some()
+    }
+
+    /// An operator takes off the link to a symptom that is closed.
+    pub(in crate::engine) fn forget_symptom(&mut self, now: Timestamp, cause: u32, symptom: IncidentId) -> bool {
+        let target = symptom.to_string();
+        let links = self.incident_in(cause).map_or(&[][..], |incident| &incident.links);
+        let is_symptom = links.iter().any(|link| is_ours(link, CAUSE_OF) && link.target == target);
+        if is_symptom {
+            self.symptoms_leave(now, cause, &[symptom]);
+        }
+        is_symptom
+    }
+
     fn drop_cause(&mut self, now: Timestamp, symptom: u32, detail: String) -> Option<IncidentId> {
         let incident = self.groups.slots[symptom].incident.as_deref_mut()?;
         incident.relations.cause = None;
@@ -333,8 +361,7 @@ impl Shard {
 
     /// Makes an incident a symptom of another by an operator's word, whatever the catalogue says. Says whether that is
     /// possible: both are live and not the same, and the cause is no symptom of it.
-    #[cfg_attr(not(test), allow(dead_code, reason = "the order that undoes a split calls it"))]
-    pub(in crate::engine) fn attach_symptom(&mut self, now: Timestamp, cause: u32, symptom: u32) -> bool {
+    pub(in crate::engine) fn attach_symptom(&mut self, now: Timestamp, cause: u32, symptom: u32, reason: &str) -> bool {
         let (Some(one), Some(other)) = (self.incident_in(cause), self.incident_in(symptom)) else { return false };
         if cause == symptom || !self.is_live(cause) || !self.is_live(symptom) || self.leads_to(cause, other) {
             return false;
@@ -343,15 +370,20 @@ impl Shard {
         if let Some(incident) = self.groups.slots[symptom].incident.as_deref_mut() {
             incident.relations.apart.retain(|apart| *apart != id);
         }
-        if let Some(turn) = self.set_cause(symptom, Found { group: cause, distance: 0, set_by_hand: true }) {
+        let turn = self.set_cause(symptom, Found { group: cause, distance: 0, set_by_hand: true });
+        let incident = self.groups.slots[symptom].incident.as_deref_mut().filter(|_| !reason.is_empty());
+        let link = incident.and_then(|incident| incident.links.iter_mut().find(|link| is_ours(link, SYMPTOM_OF)));
+        link.into_iter().for_each(|link| reason.clone_into(&mut link.reason));
+        if let Some(turn) = turn {
             self.tell_turn(now, symptom, turn, Told::Later);
         }
         true
     }
 }
 
+/// Set by the catalogue or by a person, and not by whoever sent the event.
 fn is_ours(link: &crate::engine::incident::IncidentLink, kind: &str) -> bool {
-    link.kind == kind && link.by == TOPOLOGY
+    link.kind == kind && link.by != GIVEN
 }
 
 /// Takes off our links of a kind: those to one incident, or all.

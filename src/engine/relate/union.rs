@@ -101,6 +101,12 @@ impl Unions {
         self.by_hash.find(hash as u64, |number| self.values[*number].hash == hash).copied()
     }
 
+    /// The least of the values that lead to a group, with its label.
+    pub(in crate::engine) fn least<'a>(&self, names: &'a Interner, group: u32) -> Option<(&'a str, &'a str)> {
+        let values = self.of_group(group).iter().map(|number| &self.values[*number]);
+        values.map(|value| (names.text(value.label), names.text(value.value))).min()
+    }
+
     /// The values that lead to a group.
     pub(super) fn of_group(&self, group: u32) -> &[u32] {
         self.by_group.get(&group).map_or(&[], Vec::as_slice)

@@ -96,7 +96,7 @@ impl Shard {
     /// A member has cleared, its count taken back already.
     pub(in crate::engine) fn member_hushed(&mut self, slot: u32, group: u32) {
         let muted = self.alerts.slots[slot].mark.muted;
-        if muted && self.alerts.slots[slot].state == AlertState::Stale && !self.fires_now(slot) {
+        if muted && self.alerts.slots[slot].state != AlertState::Firing && !self.fires_now(slot) {
             // The last incident that held on to it has let go: there is nothing left to mute.
             self.remark(slot, false);
         }

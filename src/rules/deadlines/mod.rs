@@ -42,3 +42,12 @@ impl DeadlineConfigs<'static> {
         pause_while_muted: false,
     };
 }
+
+impl DeadlineConfigs<'_> {
+    /// The names that services may give: of calendars, and of agreements.
+    pub(super) fn names(&self) -> (Vec<String>, Vec<String>) {
+        let calendars = self.calendars.iter().map(|calendar| calendar.name.clone());
+        let calendars = std::iter::once(Calendars::ALWAYS.to_owned()).chain(calendars).collect();
+        (calendars, self.agreements.iter().map(|agreement| agreement.name.clone()).collect())
+    }
+}

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::DeadlineConfigs;
 use super::calendar::{Calendar, Calendars};
-use crate::event::{Timestamp, duration, hint};
+use crate::event::{Timestamp, duration};
 use crate::rules::sets::Share;
 use crate::rules::{Priority, Problem, check_name};
 
@@ -100,12 +100,6 @@ impl Targets {
     pub fn terms(&self, priority: Priority, agreement: Option<&str>) -> &Terms {
         let agreed = agreement.and_then(|name| self.agreements.get(name));
         &agreed.unwrap_or(&self.usual)[priority as usize]
-    }
-
-    /// What is wrong with an agreement's name, if anything.
-    pub fn unknown_agreement(&self, name: &str) -> Option<String> {
-        let known = || self.agreements.keys().map(|known| &**known);
-        (!self.agreements.contains_key(name)).then(|| format!("unknown agreement \"{name}\"{}", hint(name, known())))
     }
 
     pub(in crate::rules) fn compile(configs: DeadlineConfigs<'_>, calendars: &Calendars) -> (Self, Vec<Problem>) {

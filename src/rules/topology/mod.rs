@@ -82,6 +82,10 @@ pub struct TopologyConfig {
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub within: Duration,
+    /// Labels of group keys: open incidents of different rules that have the same value of one of them, and opened
+    /// `within` of each other, are linked as `related`. Up to 8. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub related_by: Vec<String>,
 }
 
 const SERVICES_MAX: usize = 1_000_000;
@@ -89,6 +93,7 @@ const NAME_BYTES_MAX: usize = 256;
 const MATCHERS_MAX: usize = 16;
 const DEPENDS_ON_MAX: usize = 1_000;
 const DEPTH_MAX: u8 = 16;
+const RELATED_BY_MAX: usize = 8;
 const WITHIN_MIN: Duration = Duration::from_secs(1);
 const WITHIN_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// Unknown names for which the one that was meant is looked for, which costs a look at all names.
@@ -159,7 +164,8 @@ impl ByName {
 
 impl TopologyConfig {
     /// What holds where nothing is said.
-    pub const DEFAULT: TopologyConfig = TopologyConfig { depth: 5, within: Duration::from_secs(3_600) };
+    pub const DEFAULT: TopologyConfig =
+        TopologyConfig { depth: 5, within: Duration::from_secs(3_600), related_by: Vec::new() };
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -170,6 +176,10 @@ impl TopologyConfig {
         if !(WITHIN_MIN..=WITHIN_MAX).contains(&self.within) {
             let message = format!("cause and symptom open within 1s to 7d, not {}", duration::format(self.within));
             problems.push(Problem::error("topology.within", message));
+        }
+        if self.related_by.len() > RELATED_BY_MAX {
+            let message = format!("at most {RELATED_BY_MAX} labels relate incidents, not {}", self.related_by.len());
+            problems.push(Problem::error("topology.related_by", message));
         }
         problems
     }
@@ -287,6 +297,11 @@ impl Topology {
     /// How far apart, on event time, a cause and its symptom may open.
     pub fn within(&self) -> Duration {
         self.config.within
+    }
+
+    /// Labels whose values relate incidents.
+    pub fn related_by(&self) -> &[String] {
+        &self.config.related_by
     }
 
     /// Equal for catalogues in which the same services lead to the same others.

@@ -35,12 +35,13 @@ fn compile(services: &[ServiceConfig], listed: &[ServiceConfig]) -> (Topology, V
 
 fn nothing() -> Catalogue<'static> {
     static NOBODY: LazyLock<Teams> = LazyLock::new(Teams::default);
+    static CONFIG: TopologyConfig = TopologyConfig::DEFAULT;
     Catalogue {
         services: &[],
         listed: &[],
         lines: &[],
         missing: false,
-        config: &TopologyConfig::DEFAULT,
+        config: &CONFIG,
         teams: &NOBODY,
         known: KnownNames::default(),
     }
@@ -109,14 +110,15 @@ fn of_a_file_that_cannot_be_read_no_name_is_missed() {
 
 #[test]
 fn bounds_of_the_walk_are_checked() {
-    let config = TopologyConfig { depth: 17, within: Duration::ZERO };
+    let config = TopologyConfig { depth: 17, within: Duration::ZERO, related_by: vec![String::new(); 9] };
     let problems = Topology::compile(&Catalogue { config: &config, ..nothing() }).1;
     let messages: Vec<_> = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
     assert_eq!(
         messages,
         [
             "topology.depth: dependencies are followed for 1 to 16 steps, not 17",
-            "topology.within: cause and symptom open within 1s to 7d, not 0s"
+            "topology.within: cause and symptom open within 1s to 7d, not 0s",
+            "topology.related_by: at most 8 labels relate incidents, not 9"
         ]
     );
 }

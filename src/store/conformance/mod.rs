@@ -41,6 +41,7 @@ pub fn conformance(open: &mut dyn FnMut() -> Box<dyn Store>) {
         rows::a_timeline_is_the_newest_entries_oldest_first,
         rows::a_timeline_entry_is_written_once,
         rows::a_silence_is_kept_as_each_shard_last_had_it_until_it_is_forgotten,
+        rows::a_problem_is_kept_as_it_last_was_and_listed_by_its_status_newest_first,
         outbox::deliveries_wait_in_the_order_of_their_commits,
         outbox::a_delivery_that_waits_is_not_inserted_twice,
         outbox::a_delivery_that_is_done_is_gone_and_its_row_is_not_used_again,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::{Open, at, commit, doc};
 use crate::delivery::Action;
 use crate::engine::incident::{AlertDoc, IncidentDoc, IncidentStatus};
+use crate::engine::problems::{ProblemDoc, ProblemStatus};
 use crate::engine::suppress::silence::{SilenceChange, SilenceDoc};
 use crate::event::Timestamp;
-use crate::identity::IncidentId;
+use crate::identity::{IncidentId, ProblemId};
 use crate::rules::Priority;
 use crate::store::{Commit, IncidentAlerts, IncidentQuery, Reads, SilenceRow, Store, TimelineEntry};
 
@@ -196,4 +197,41 @@ pub(super) fn a_silence_is_kept_as_each_shard_last_had_it_until_it_is_forgotten(
     let store = open();
     let expected = [("a".to_owned(), 0, json("a", 0, 3)), ("a".to_owned(), 1, json("a", 1, 5))];
     assert_eq!(store.reads().silences().unwrap(), expected);
+}
+
+fn problem(id: u64, status: ProblemStatus, recurrences: u64) -> Arc<ProblemDoc> {
+    Arc::new(ProblemDoc {
+        id: ProblemId(id),
+        status,
+        title: "disk \"full\"".to_owned(),
+        rule: "by-host".into(),
+        key: [("host".into(), "a".into())].into(),
+        signature: "00000000000000ff".to_owned(),
+        reason: "3 incidents within 7d".to_owned(),
+        recurrences,
+        incidents: vec![IncidentId(1), IncidentId(2)],
+        opened_at: at(id),
+        updated_at: at(id + recurrences),
+        closes_at: (status == ProblemStatus::Open).then_some(at(900)),
+        closed_at: None,
+        closed_by: None,
+        resolution: None,
+    })
+}
+
+pub(super) fn a_problem_is_kept_as_it_last_was_and_listed_by_its_status_newest_first(open: &mut Open<'_>) {
+    let json = |doc: &ProblemDoc| serde_json::to_string(doc).unwrap();
+    let (first, second) = (problem(1, ProblemStatus::Open, 3), problem(2, ProblemStatus::Open, 3));
+    let (grown, closed) = (problem(1, ProblemStatus::Open, 4), problem(2, ProblemStatus::Closed, 3));
+    let mut store = open();
+    commit(&mut *store, Commit { problems: vec![first, second, grown.clone()], ..Commit::default() });
+    commit(&mut *store, Commit { problems: vec![closed.clone()], ..Commit::default() });
+    drop(store);
+    let reads = open().reads();
+    assert_eq!(reads.problems(None, 10).unwrap(), [json(&closed), json(&grown)]);
+    assert_eq!(reads.problems(None, 1).unwrap(), [json(&closed)]);
+    assert_eq!(reads.problems(Some("open"), 10).unwrap(), [json(&grown)]);
+    assert_eq!(reads.problems(Some("closed"), 10).unwrap(), [json(&closed)]);
+    assert_eq!(reads.problem(ProblemId(1)).unwrap(), Some(json(&grown)));
+    assert_eq!(reads.problem(ProblemId(3)).unwrap(), None);
 }

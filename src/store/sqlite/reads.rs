@@ -12,7 +12,7 @@ use super::schema;
 use super::values::{checksum, id_of, instant_of, limit_of, slice_place, text_of, unreadable};
 use crate::delivery::{Action, Delivery};
 use crate::event::{Position, Timestamp};
-use crate::identity::IncidentId;
+use crate::identity::{IncidentId, ProblemId};
 use crate::store::{IncidentQuery, PendingDelivery, Reads, ShardPosition, StoreError, TimelineEntry};
 
 /// Each costs up to 4 MiB of cache.
@@ -171,6 +171,19 @@ impl Reads for SqliteReads {
             let mut statement = connection.prepare_cached(sql)?;
             collect(statement.query([])?, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         })
+    }
+
+    fn problems(&self, status: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT doc FROM problems WHERE ?1 IS NULL OR status = ?1 ORDER BY opened_at DESC, id DESC LIMIT ?2";
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            collect(statement.query(params![status, limit_of(limit)])?, |row| Ok(row.get(0)?))
+        })
+    }
+
+    fn problem(&self, id: ProblemId) -> Result<Option<String>, StoreError> {
+        let (sql, id) = ("SELECT doc FROM problems WHERE id = ?1", id.to_string());
+        self.with(|connection| Ok(connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?))
     }
 
     fn pending(&self, sink: &str, after_row: i64, limit: usize) -> Result<Vec<PendingDelivery>, StoreError> {

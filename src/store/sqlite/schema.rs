@@ -11,8 +11,11 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::store::StoreError;
 
 /// Applied in order; never changed once released.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../../migrations/0001_init.sql"), include_str!("../../../migrations/0002_silences.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../../migrations/0001_init.sql"),
+    include_str!("../../../migrations/0002_silences.sql"),
+    include_str!("../../../migrations/0003_problems.sql"),
+];
 
 /// Large pages: a journal entry of a commit fits into one or two, and its sync writes few places.
 pub(super) const PAGE_BYTES: u64 = 16 << 10;

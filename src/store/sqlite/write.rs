@@ -8,10 +8,14 @@ use super::sweep::Ledger;
 use super::values::{checksum, slice_place, text_of};
 use crate::delivery::Delivery;
 use crate::engine::incident::{IncidentDoc, IncidentStatus};
+use crate::engine::problems::ProblemStatus;
 use crate::identity::IncidentId;
 use crate::store::{
     Commit, JournalEntry, Settlement, ShardPosition, SilenceRow, SnapshotSlice, StoreError, TimelineEntry,
 };
+
+/// Closed problems that are kept: about 2 KiB each.
+const PROBLEMS_KEPT: i64 = 10_000;
 
 /// Writes all parts of a commit.
 pub(super) fn all(tx: &Transaction<'_>, ledger: &mut Ledger, commit: &Commit) -> Result<(), StoreError> {
@@ -24,6 +28,7 @@ pub(super) fn all(tx: &Transaction<'_>, ledger: &mut Ledger, commit: &Commit) ->
     incidents(tx, ledger, commit)?;
     timeline(tx, &commit.timeline)?;
     silences(tx, &commit.silences)?;
+    problems(tx, commit)?;
     deliveries(tx, &commit.deliveries)?;
     for settlement in &commit.settled {
         settle(tx, settlement)?;
@@ -38,6 +43,7 @@ pub(super) fn all(tx: &Transaction<'_>, ledger: &mut Ledger, commit: &Commit) ->
 pub(super) fn log_bytes_about(commit: &Commit) -> u64 {
     let blobs = commit.journal.iter().map(|entry| entry.bytes.len()).chain(commit.slices.iter().map(|s| s.bytes.len()));
     let rows = commit.silences.len()
+        + commit.problems.len()
         + commit.incidents.len()
         + commit.timeline.len()
         + commit.deliveries.len()
@@ -203,6 +209,35 @@ fn silences(tx: &Transaction<'_>, rows: &[SilenceRow]) -> Result<(), StoreError>
             doc.comment,
             json
         ])?;
+    }
+    Ok(())
+}
+
+/// Beyond [`PROBLEMS_KEPT`] the problems that were closed first go; only a commit that closes one looks.
+fn problems(tx: &Transaction<'_>, commit: &Commit) -> Result<(), StoreError> {
+    for doc in &commit.problems {
+        let json = serde_json::to_string(doc).expect("strings, numbers and maps with string keys always serialise");
+        tx.prepare_cached(
+            "INSERT OR REPLACE INTO problems (id, status, opened_at, updated_at, rule, signature, recurrences, doc)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            doc.id.to_string(),
+            doc.status.as_str(),
+            text_of(doc.opened_at),
+            text_of(doc.updated_at),
+            &*doc.rule,
+            doc.signature,
+            doc.recurrences as i64,
+            json
+        ])?;
+    }
+    if commit.problems.iter().any(|doc| doc.status == ProblemStatus::Closed) {
+        tx.prepare_cached(
+            "DELETE FROM problems WHERE status = 'closed' AND id NOT IN
+             (SELECT id FROM problems WHERE status = 'closed' ORDER BY updated_at DESC LIMIT ?1)",
+        )?
+        .execute([PROBLEMS_KEPT])?;
     }
     Ok(())
 }

@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ring::hmac;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 /// What it does with the next deliveries.
@@ -28,6 +30,8 @@ pub enum Manner {
     Hang,
     /// Takes them, but every so many answers are lost on the way back.
     LoseReplies(usize),
+    /// Takes them, and names a ticket for each incident.
+    NameTickets,
 }
 
 /// One request that was taken.
@@ -160,22 +164,28 @@ impl Drop for Receiver {
     }
 }
 
-async fn take(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn take(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
     let manner = {
         let mut book = shared.book.lock().unwrap_or_else(PoisonError::into_inner);
         book.requests += 1;
         book.manner
     };
     match manner {
-        Manner::Refuse(status) => return StatusCode::from_u16(status).expect("a status"),
+        Manner::Refuse(status) => return StatusCode::from_u16(status).expect("a status").into_response(),
         Manner::Hang => std::future::pending().await,
         Manner::Delay(time) => super::pass(time).await,
-        Manner::Accept | Manner::LoseReplies(_) => {}
+        Manner::Accept | Manner::LoseReplies(_) | Manner::NameTickets => {}
     }
     let taken = record(&shared, &headers, &body);
     match manner {
         Manner::LoseReplies(every) if taken.is_multiple_of(every) => std::future::pending().await,
-        _ => StatusCode::NO_CONTENT,
+        Manner::NameTickets => {
+            let document: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let incident = document["incident_id"].as_str().unwrap_or_default();
+            let (ticket, url) = (format!("T-{incident}"), format!("https://tickets.example.org/{incident}"));
+            Json(json!({ "ticket": ticket, "url": url })).into_response()
+        }
+        _ => StatusCode::NO_CONTENT.into_response(),
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use incidentd::delivery::Action;
 use incidentd::engine::decision::{Decision, Verdict};
-use incidentd::engine::incident::{IncidentDoc, IncidentStatus};
+use incidentd::engine::desk::links::LinkKind;
+use incidentd::engine::incident::{IncidentDoc, IncidentLink, IncidentStatus};
 use incidentd::engine::suppress::view::AlertViewState;
 use incidentd::engine::{EngineConfig, Shard};
 use incidentd::identity::IncidentId;
@@ -234,12 +235,43 @@ proptest! {
                 let muted = alert.state == AlertViewState::Suppressed;
                 for doc in of.filter(|doc| doc.alerts.firing > 0 && !muted) {
                     // Of a part of a storm the storm is told.
-                    let parent = doc.links.iter().find(|link| link.kind == "parent").map(|link| &link.target);
+                    let parent = doc.links.iter().find(|link| link.kind == "parent" && link.by == "storm").map(|link| &link.target);
                     let heard = parent.map_or(told.contains(&doc.id), |parent| {
                         docs.iter().any(|doc| doc.status.is_live() && doc.id.to_string() == *parent)
                     });
                     prop_assert!(heard, "{:?} of {:?} at step {}", alert, doc, number);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_people_link_is_linked_on_both_sides_and_nothing_is_its_own_ancestor(
+        (config, rules) in (config(), all_rules()),
+        steps in eventful_steps(),
+    ) {
+        let mut rig = Rig::new(&config, compiled_with_services(&rules), &[]);
+        for step in &steps {
+            rig.step(step);
+            let docs = rig.shard.docs();
+            for doc in &docs {
+                for link in doc.links.iter().filter(|link| link.by.starts_with("operator:")) {
+                    let kind = if link.kind == "cause_of" { Ok(LinkKind::CauseOf) } else { LinkKind::parse(&link.kind) };
+                    let Some(inverse) = kind.ok().and_then(LinkKind::inverse) else { continue };
+                    let Some(other) = docs.iter().find(|doc| doc.id.to_string() == link.target) else { continue };
+                    let names: &[&str] = if inverse == LinkKind::CausedBy { &["symptom_of"] } else { &[inverse.as_str()] };
+                    let own = doc.id.to_string();
+                    let back = |back: &IncidentLink| names.contains(&back.kind.as_str()) && back.target == own;
+                    prop_assert!(other.links.iter().any(back), "{:?} of {} in {:?}", link, doc.id, other);
+                }
+            }
+            let parent = |id: &str| {
+                let doc = docs.iter().find(|doc| doc.id.to_string() == id)?;
+                Some(doc.links.iter().find(|link| link.kind == "parent" && link.by != "storm")?.target.clone())
+            };
+            for doc in &docs {
+                let above = std::iter::successors(parent(&doc.id.to_string()), |id| parent(id));
+                prop_assert!(above.take(docs.len() + 1).count() <= docs.len(), "{:?}", doc);
             }
         }
     }

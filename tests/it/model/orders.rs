@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use incidentd::engine::command::{Command, Done};
 use incidentd::engine::desk;
+use incidentd::engine::desk::Order as Desk;
 use incidentd::engine::suppress::silence::SilenceDraft;
 use incidentd::identity::IncidentId;
 use incidentd::rules::{Level, Priority};
@@ -12,6 +13,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::Rig;
+use super::desk::desk_order;
 
 /// Something ordered, or a change.
 #[derive(Clone, Debug)]
@@ -25,6 +27,10 @@ pub enum Order {
     Merge(Index, Index),
     /// Of all parts, children and symptoms one.
     Split(Index),
+    /// Does something with one incident.
+    Operate(Index, Desk),
+    /// Of which type, and whether it is taken off again.
+    Link(&'static str, Index, Index, bool),
     Change {
         service: u8,
         lag_s: u64,
@@ -33,6 +39,9 @@ pub enum Order {
     Reprioritise(Index, Option<u8>, u8),
 }
 
+const KINDS: &[&str] =
+    &["parent", "child", "duplicate_of", "duplicated_by", "caused_by", "cause_of", "related", "problem", "runbook"];
+
 fn order() -> impl Strategy<Value = Order> {
     let matcher = select(&["host=h0", "host=~\"h0|h1\"", "service=s0", "host=~\"h.\"", "severity=critical"][..]);
     prop_oneof![
@@ -40,6 +49,9 @@ fn order() -> impl Strategy<Value = Order> {
         1 => any::<Index>().prop_map(Order::Expire),
         3 => (any::<Index>(), any::<Index>()).prop_map(|(one, other)| Order::Merge(one, other)),
         2 => any::<Index>().prop_map(Order::Split),
+        4 => (any::<Index>(), desk_order()).prop_map(|(incident, order)| Order::Operate(incident, order)),
+        3 => (select(KINDS), any::<Index>(), any::<Index>(), any::<bool>())
+            .prop_map(|(kind, one, other, off)| Order::Link(kind, one, other, off)),
         1 => (0u8..2, 0u64..20).prop_map(|(service, lag_s)| Order::Change { service, lag_s }),
         1 => (any::<Index>(), prop::option::of(0u8..3), 0u8..5)
             .prop_map(|(index, impact, priority)| Order::Reprioritise(index, impact, priority)),
@@ -85,11 +97,28 @@ impl Rig {
                 let order = desk::Order::Reprioritise { impact, urgency: None, priority, reason: "so".to_owned() };
                 Command::Operate { incident, version: None, order }
             }
+            Order::Operate(incident, order) => {
+                let Some(incident) = chosen(&ids, incident) else { return String::new() };
+                Command::Operate { incident, version: None, order: order.clone() }
+            }
+            Order::Link(kind, one, other, off) => {
+                let (Some(incident), Some(other)) = (chosen(&ids, one), chosen(&ids, other)) else {
+                    return String::new();
+                };
+                let (kind, target) = ((*kind).to_owned(), other.to_string());
+                let order = if *off {
+                    desk::Order::Unlink { kind, target }
+                } else {
+                    desk::Order::Link { kind, target, reason: String::new() }
+                };
+                Command::Operate { incident, version: None, order }
+            }
             Order::Change { service, lag_s } => return self.change(*service, *lag_s),
         };
         match self.shard.command(self.now, "ann", &command) {
             Ok(Done::Incident(doc)) => format!("{doc:?}"),
             Ok(Done::Silence(doc)) => format!("{doc:?}"),
+            Ok(Done::Problem(doc)) => format!("{doc:?}"),
             Err(refusal) => refusal.to_string(),
         }
     }

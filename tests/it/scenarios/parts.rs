@@ -2,7 +2,8 @@
 
 use incidentd::rules::{
     AgreementConfig, CalendarConfig, CommunicationConfig, DeadlineConfigs, Definition, EscalationPolicyConfig,
-    ImpactRisesConfig, MajorIncidentConfig, RuleConfig, Share, TargetsConfig, TeamConfig, UrgencyRisesConfig,
+    ImpactRisesConfig, MajorIncidentConfig, ProblemsConfig, RuleConfig, Share, TargetsConfig, TeamConfig,
+    UrgencyRisesConfig,
 };
 use serde::Deserialize;
 
@@ -20,6 +21,7 @@ pub struct Parts {
     priority: Priorities,
     /// Who is told by status updates, and how often.
     communication: CommunicationConfig,
+    problems: Option<ProblemsConfig>,
 }
 
 /// What raises priorities, and what is agreed for them.
@@ -49,12 +51,13 @@ impl Parts {
             warn_at,
             pause_while_muted: *pause_while_muted,
         };
-        let (teams, communication) = (&self.teams[..], &self.communication);
+        let (teams, communication, problems) = (&self.teams[..], &self.communication, self.problems.as_ref());
         let (escalation_policies, major_incident) = (&self.escalation_policies[..], self.major_incident.as_ref());
         Definition {
             deadlines,
             teams,
             communication,
+            problems,
             impact,
             urgency,
             escalation_policies,

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use incidentd::engine::command::{Command, Done};
 use incidentd::engine::decision::{Decision, Reason, Verdict};
 use incidentd::engine::desk::Order;
+use incidentd::engine::incident::IncidentLink;
 use incidentd::engine::suppress::silence::{SilenceDoc, SilenceDraft, SilenceId};
 use incidentd::engine::{EngineConfig, Shard, SourceLateness};
 use incidentd::event::{Batch, Limits, Reject, Timestamp, duration};
@@ -31,6 +32,7 @@ use serde::Deserialize;
 
 use super::documents;
 use super::parts::Parts;
+use super::problems::Problems;
 
 const START: Timestamp = Timestamp::from_parts(1_800_000_000, 0);
 /// The source of events that name none.
@@ -109,6 +111,8 @@ struct Step {
     /// What the documents of incidents say after the step, by number; see `documents.rs`.
     #[serde(default)]
     docs: BTreeMap<usize, BTreeMap<String, serde_json::Value>>,
+    /// Problems that changed; see `problems.rs`. Not looked at where there is none.
+    problems: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -145,6 +149,10 @@ enum Ordered {
     Split(usize, usize),
     /// Does something with one incident.
     Operate(usize, Order),
+    /// A sink names its ticket for an incident.
+    Ticket(usize, String, String),
+    /// Closes a problem, by its number.
+    CloseProblem(usize, String),
 }
 
 #[derive(Debug, Deserialize)]
@@ -197,6 +205,7 @@ struct Happened {
     links: Vec<String>,
     silences: BTreeMap<String, String>,
     docs: BTreeMap<usize, serde_json::Value>,
+    problems: Vec<String>,
 }
 
 /// Reads the scenarios of a file: one in each YAML document.
@@ -222,6 +231,9 @@ impl Scenario {
             let silences = step.silences.iter().all(|(name, expected)| happened.silences.get(name) == Some(expected));
             if let Some(wrong) = documents::mismatch(&step.docs, &happened.docs) {
                 return Err(format!("step {}: {wrong}", number + 1));
+            }
+            if let Some(expected) = step.problems.as_ref().filter(|expected| **expected != happened.problems) {
+                return Err(format!("step {}: problems {:?}, not {expected:?}", number + 1, happened.problems));
             }
             let links_as = step.links.as_ref().is_none_or(|expected| *expected == happened.links);
             if !verdicts
@@ -286,6 +298,7 @@ struct Run {
     journal: Vec<Vec<u8>>,
     gate: Gate,
     silences: BTreeMap<String, SilenceId>,
+    problems: Problems,
     outcome: Outcome,
 }
 
@@ -323,6 +336,7 @@ impl Run {
             rules,
             journal: Vec::new(),
             silences: BTreeMap::new(),
+            problems: Problems::default(),
             gate: Gate::new(NormaliseConfig { fingerprint_labels, ..NormaliseConfig::default() }),
             outcome: Outcome::default(),
         })
@@ -359,6 +373,7 @@ impl Run {
         }
         let changes = self.shard.take_changes();
         self.journal.extend(Some(changes.journal).filter(|entry| !entry.is_empty()));
+        let problems: Vec<String> = changes.problems.iter().map(|problem| self.problems.shown(problem)).collect();
         let decisions: Vec<String> = changes.decisions.iter().map(|decision| self.decision(decision)).collect();
         let verdicts = verdicts.into_iter().map(|verdict| self.verdict(verdict)).collect();
         let told = changes.decisions.iter().filter(|decision| !decision.notify.is_empty());
@@ -366,7 +381,18 @@ impl Run {
         let links = self.links();
         let silences = self.silences.iter().filter_map(|(name, id)| Some((name.clone(), self.silence(*id)?))).collect();
         let docs = self.documents();
-        self.outcome.steps.push(Happened { report, answers, verdicts, decisions, told, links, silences, docs });
+        let problems = problems.iter().map(|text| self.numbered(text)).collect();
+        self.outcome.steps.push(Happened {
+            report,
+            answers,
+            verdicts,
+            decisions,
+            told,
+            links,
+            silences,
+            docs,
+            problems,
+        });
         match self.mode {
             Mode::JournalEveryStep => self.restart(false),
             Mode::SnapshotEveryStep => self.restart(true),
@@ -394,6 +420,14 @@ impl Run {
             Ordered::Operate(incident, order) => {
                 Command::Operate { incident: id(incident)?, version: None, order: self.meant(order) }
             }
+            Ordered::Ticket(incident, sink, ticket) => {
+                let (incident, sink, ticket) = (id(incident)?, sink.as_str().into(), ticket.clone());
+                Command::Ticket { incident, sink, ticket, url: None }
+            }
+            Ordered::CloseProblem(number, resolution) => {
+                let problem = self.problems.named(*number).ok_or("there is no such problem yet")?;
+                Command::CloseProblem { problem, resolution: resolution.clone() }
+            }
             Ordered::Split(incident, part) => {
                 Command::Split { incident: id(incident)?, part: id(part)?, version: None }
             }
@@ -409,6 +443,10 @@ impl Run {
     /// An order that names incidents by their ids.
     fn meant(&self, order: &Order) -> Order {
         let named = |target: &str| {
+            if let Some(problem) = target.strip_prefix('!').and_then(|number| self.problems.named(number.parse().ok()?))
+            {
+                return problem.to_string();
+            }
             let number = target.strip_prefix('#').and_then(|number| number.parse::<usize>().ok());
             let id = number.and_then(|number| self.outcome.incidents.get(number.wrapping_sub(1)));
             id.map_or_else(|| target.to_owned(), ToString::to_string)
@@ -492,7 +530,9 @@ impl Run {
     /// A text in which incidents go by their numbers.
     fn numbered(&self, text: &str) -> String {
         let known = self.outcome.incidents.iter().enumerate();
-        known.fold(text.to_owned(), |text, (place, id)| text.replace(&id.to_string(), &format!("#{}", place + 1)))
+        known.fold(self.problems.numbered(text), |text, (place, id)| {
+            text.replace(&id.to_string(), &format!("#{}", place + 1))
+        })
     }
 
     fn verdict(&mut self, verdict: Result<Verdict, Reject>) -> String {
@@ -565,12 +605,19 @@ impl Run {
         docs.sort_by_key(|doc| number(doc.id));
         let mut links = Vec::new();
         for doc in docs {
-            for link in doc.links.iter().filter(|link| ["symptom_of", "cause_of", "change"].contains(&&*link.kind)) {
+            for link in doc.links.iter().filter(|link| is_shown(link)) {
                 links.push(self.numbered(&format!("{} {} {}: {}", doc.id, link.kind, link.target, link.reason)));
             }
         }
         links
     }
+}
+
+/// Links between incidents, to changes and problems, and whatever people and sinks have set.
+fn is_shown(link: &IncidentLink) -> bool {
+    let by_hand = ["operator:", "sink:", "correlation"].iter().any(|by| link.by.starts_with(by));
+    let shown = ["symptom_of", "cause_of", "change", "problem"].contains(&&*link.kind);
+    shown || by_hand && !link.kind.starts_with("merged")
 }
 
 fn compiled(definition: &Definition<'_>) -> Result<Arc<RuleSet>, String> {

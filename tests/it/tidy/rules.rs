@@ -408,7 +408,9 @@ pub fn dead_links(tree: &Tree) -> Findings {
         let page = file.path.ends_with(".md");
         for (index, line) in file.text.lines().enumerate() {
             let links: Vec<(String, &str)> = match line.trim().strip_prefix("runbook: ") {
-                Some(runbook) if file.path.starts_with("deploy/") => vec![(String::new(), runbook)],
+                Some(runbook) if file.path.starts_with("deploy/") && !runbook.contains("://") => {
+                    vec![(String::new(), runbook)]
+                }
                 _ if page => linked(line).map(|link| (folder.to_owned(), link)).collect(),
                 _ => Vec::new(),
             };

@@ -156,9 +156,9 @@ fn what_an_operator_has_attached_stays_whatever_the_catalogue_says() {
     let (odd, web) = (fire(&mut shard, 0, "odd", "h"), fire(&mut shard, 0, "web", "h"));
     let group = |shard: &Shard, id: IncidentId| shard.incidents[&id];
     let (cause, symptom) = (group(&shard, odd), group(&shard, web));
-    assert!(shard.attach_symptom(at(1), cause, symptom));
-    assert!(!shard.attach_symptom(at(1), symptom, cause), "it would close a ring");
-    assert!(!shard.attach_symptom(at(1), cause, cause));
+    assert!(shard.attach_symptom(at(1), cause, symptom, ""));
+    assert!(!shard.attach_symptom(at(1), symptom, cause, ""), "it would close a ring");
+    assert!(!shard.attach_symptom(at(1), cause, cause, ""));
     let said =
         vec![(odd.to_string(), "an operator says that this comes of odd, which broke at the same time".to_owned())];
     assert_eq!(links(&shard, web, "symptom_of"), said);
@@ -169,7 +169,7 @@ fn what_an_operator_has_attached_stays_whatever_the_catalogue_says() {
     shard.advance(at(4));
     assert_eq!(links(&shard, web, "symptom_of"), said);
     assert!(shard.detach_symptom(at(6), "bob", group(&shard, odd), group(&shard, web)));
-    assert!(shard.attach_symptom(at(7), group(&shard, odd), group(&shard, web)), "the reverse of a split");
+    assert!(shard.attach_symptom(at(7), group(&shard, odd), group(&shard, web), ""), "the reverse of a split");
 }
 
 #[test]
