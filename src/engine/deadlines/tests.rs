@@ -41,18 +41,25 @@ fn targets(shard: &Shard) -> Targets {
 
 const RULE: &str = "[{ name: all, resolve_after: 0s, reopen_within: 1h, on_stale: hold }]";
 
+/// What a person orders.
+fn by_hand(shard: &mut Shard, now: Timestamp, group: u32, step: Move, reason: Reason, detail: String) {
+    shard.by = Some("operator:test".into());
+    shard.emit(now, group, step, reason, detail);
+    shard.by = None;
+}
+
 #[test]
 fn on_hold_the_clock_stands_and_the_answer_is_given() {
     let mut shard = shard(RULE, "{ P4: { respond: 2h, resolve: 4h } }");
     one_alert(&mut shard, 0, true);
     shard.advance(at(HOUR));
-    shard.emit(at(HOUR), 0, Move::Hold, Reason::OnHold, String::new());
+    by_hand(&mut shard, at(HOUR), 0, Move::Hold, Reason::OnHold, String::new());
     let held = targets(&shard);
     assert_eq!((held.respond, held.resolve), (Some(TargetState::Met), Some(TargetState::Paused)));
     assert_eq!((held.respond_by, held.resolve_by), (Some(at(2 * HOUR)), None));
     assert_eq!(shard.target_share_at(0, Target::Resolve, Share::HALF), None, "it stands");
     shard.advance(at(100 * HOUR));
-    shard.emit(at(100 * HOUR), 0, Move::Resume, Reason::Resumed, String::new());
+    by_hand(&mut shard, at(100 * HOUR), 0, Move::Resume, Reason::Resumed, String::new());
     assert_eq!(targets(&shard).resolve_by, Some(at(103 * HOUR)), "one hour was spent");
     assert_eq!(shard.target_share_at(0, Target::Resolve, Share::HALF), Some(at(101 * HOUR)));
     assert_eq!(shard.target_share_at(0, Target::Respond, Share::HALF), None, "it is met");
@@ -88,7 +95,7 @@ fn what_is_met_counts_when_it_is_final_and_once() {
     one_alert(&mut shard, 60, false);
     assert_eq!(counted(&mut shard), [""; 0], "it may come back");
     one_alert(&mut shard, 120, true);
-    shard.emit(at(180), 0, Move::Acknowledge, Reason::ByHand, String::new());
+    by_hand(&mut shard, at(180), 0, Move::Acknowledge, Reason::ByHand, String::new());
     assert_eq!(counted(&mut shard), ["respond p4 met"]);
     one_alert(&mut shard, 240, false);
     one_alert(&mut shard, 300, true);
@@ -132,7 +139,7 @@ proptest! {
             shard.advance(at(now));
             let step = [Move::Hold, Move::Resume, Move::Acknowledge, Move::Start][step];
             if status.after(step).is_some() {
-                shard.emit(at(now), 0, step, Reason::ByHand, String::new());
+                by_hand(&mut shard, at(now), 0, step, Reason::ByHand, String::new());
             }
         }
         let status = shard.docs()[0].status;

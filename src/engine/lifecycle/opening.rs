@@ -201,7 +201,7 @@ impl Shard {
 
     /// What to do when a service of the catalogue breaks.
     fn runbook_of(&self, service: u32) -> Option<&str> {
-        self.rules.topology.details(service).runbook
+        self.rules.topology.details(service).runbook.map(|runbook| &**runbook)
     }
 
     /// Links every member that is not linked yet.
