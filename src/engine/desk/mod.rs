@@ -1,7 +1,7 @@
 //! The service desk: what operators order about one incident, and what is kept of their work on it.
 //!
 //! Every order is checked against the table of `moves.rs` and carried out by one function, which ends in the same
-//! [`Shard::emit`] as what the engine does by itself, so both have the same consequences. Texts of people are bounded by
+//! `Shard::emit` as what the engine does by itself, so both have the same consequences. Texts of people are bounded by
 //! [`TEXT_BYTES_MAX`]; a longer one is refused.
 
 pub(super) mod assignment;
