@@ -22,6 +22,7 @@ mod model;
 mod openapi;
 mod operating;
 mod prometheus;
+mod quarter;
 mod recording;
 mod recurring;
 mod relations;

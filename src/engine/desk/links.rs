@@ -1,6 +1,6 @@
 //! Links that people set and take off, on both sides where the other side is an incident.
 //!
-//! At most [`BY_HAND_MAX`] an incident, those of sinks' tickets among them; a further one is refused. What the engine has
+//! At most `BY_HAND_MAX` an incident, those of sinks' tickets among them; a further one is refused. What the engine has
 //! set goes with what it was set for, but for `related`, which a person may take off.
 
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //!
 //! The signature of an incident is a hash over its rule and its key; of a union, over its rule and the least of the values
 //! that it has as it opens; of a storm, over its rule and scope. What is remembered of signatures is bounded
-//! (`signatures.rs`); at most [`OPEN_MAX`] problems are open, and while there are so many none is raised. A problem that is
+//! (`signatures.rs`); at most `OPEN_MAX` problems are open, and while there are so many none is raised. A problem that is
 //! closed is forgotten here; its row stays.
 
 mod problem;
