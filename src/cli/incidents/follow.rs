@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use super::desk::ToTheSecond;
 use super::{Counts, Incident, Listed, Page, listing, pages};
 use crate::cli::Failure;
 use crate::cli::client::Client;
@@ -128,7 +129,8 @@ impl Following<'_> {
 }
 
 fn line(incident: &Incident) -> String {
-    let Incident { updated_at, id, priority, status, title, service, .. } = incident;
+    let Incident { updated_at, id, priority, title, service, .. } = incident;
+    let (updated_at, status) = (updated_at.to_the_second(), incident.standing());
     let Counts { firing, total } = incident.counts;
     let service = service.as_deref().unwrap_or("-");
     escaped(&format!("{updated_at}  {id}  {priority}  {status}  {title}  {service}  {firing}/{total}")).into_owned()

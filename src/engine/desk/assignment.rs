@@ -212,7 +212,7 @@ impl Shard {
         let by = self.by.clone().unwrap_or_else(|| format!("rule:{}", self.groups.slots[group].rule_name).into());
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return Err(Refusal::Unknown) };
         if let Some(holder) = incident.assignment.holder.as_ref().filter(|holder| *holder.to == *to) {
-            let accepted = if holder.accepted_at.is_some() { " and has accepted it" } else { "" };
+            let accepted = if holder.accepted_at.is_some() { ", and has accepted it" } else { "" };
             return Err(Refusal::Illegal(format!("{to} has it already, since {}{accepted}", holder.since)));
         }
         let before = incident.assignment.give(now, to.into(), by);
