@@ -203,9 +203,8 @@ fn times(count: u64) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
-/// A person needs no microseconds.
 fn second(at: Timestamp) -> String {
-    Timestamp::from_parts(at.as_micros().div_euclid(1_000_000), 0).to_string()
+    at.to_the_second().to_string()
 }
 
 /// A length of time in its two largest units.

@@ -146,18 +146,6 @@ impl Targets {
     }
 }
 
-/// A person needs no microseconds.
-pub trait ToTheSecond {
-    /// The instant without what is below a second.
-    fn to_the_second(self) -> Timestamp;
-}
-
-impl ToTheSecond for Timestamp {
-    fn to_the_second(self) -> Timestamp {
-        Timestamp::from_parts(self.as_micros().div_euclid(1_000_000), 0)
-    }
-}
-
 /// An instant, and how far it is.
 pub fn until(at: Timestamp, now: Timestamp) -> String {
     let far = if at > now { format!("in {}", left(at.since(now))) } else { ago(now.since(at)) };

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::desk::ToTheSecond;
 use super::{Counts, Incident, Listed, Page, listing, pages};
 use crate::cli::Failure;
 use crate::cli::client::Client;

@@ -202,7 +202,9 @@ mod tests {
 
     #[test]
     fn what_is_possible_instead_is_told_by_the_names_of_the_commands() {
-        let failure = words(json!({"code": "illegal_transition", "detail": "no; legal are acknowledge, hold", "legal": ["acknowledge", "hold"]}));
+        let failure = words(
+            json!({"code": "illegal_transition", "detail": "no; legal are acknowledge, hold", "legal": ["acknowledge", "hold"]}),
+        );
         assert_eq!(
             (failure.cause.as_str(), failure.remedy.unwrap().as_str()),
             ("INC-1: no", "possible now: ack, hold")

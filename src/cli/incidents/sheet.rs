@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde::Deserialize;
 
-use super::desk::{Desk, ToTheSecond};
+use super::desk::Desk;
 use super::{Counts, Incident};
 use crate::cli::terminal::{Paint, Tone, ago, escaped, table_text, thousands};
 use crate::event::Timestamp;
@@ -140,14 +140,24 @@ impl Sheet {
 
     fn reasons(&self, paint: Paint) -> String {
         // Updates are in the timeline, each with what it was.
-        let reasons = self.incident.reasons.iter().filter(|reason| !reason.starts_with("updated: ")).map(|reason| vec![format!("  {}", escaped(reason))]);
+        let reasons = self
+            .incident
+            .reasons
+            .iter()
+            .filter(|reason| !reason.starts_with("updated: "))
+            .map(|reason| vec![format!("  {}", escaped(reason))]);
         section("Reasons", reasons.map(|row| row.concat()).collect(), paint)
     }
 
     fn timeline(&self, paint: Paint) -> String {
         let row = |entry: &Entry| {
             let shown = |text: &str| escaped(text).into_owned();
-            vec![format!("  {}", entry.at.to_the_second()), shown(entry.happened()), shown(&entry.by), shown(&entry.detail)]
+            vec![
+                format!("  {}", entry.at.to_the_second()),
+                shown(entry.happened()),
+                shown(&entry.by),
+                shown(&entry.detail),
+            ]
         };
         table_section("Timeline", &["  AT", "WHAT", "BY", "DETAIL"], self.timeline.iter().map(row).collect(), paint)
     }
