@@ -113,12 +113,19 @@ fn text(report: &Value) -> String {
 }
 
 fn head(report: &Value) -> String {
-    let mut lines = vec![format!("incidents that opened from {} until {}", word(&report["from"]), word(&report["to"]))];
+    let at = |name: &str| {
+        let read = report[name].as_str().and_then(|at| Timestamp::parse_rfc3339(at.as_bytes()));
+        read.map_or_else(|| word(&report[name]), |at| at.to_the_second().to_string())
+    };
+    let mut lines = vec![format!("incidents that opened from {} until {}", at("from"), at("to"))];
     if report["truncated"] == true {
         lines.push("there were more before that, which are left out: ask for a shorter time".to_owned());
     }
-    let often =
-        |name: &str| format!("{} ({} times)", number(&report[name]["incidents"]), number(&report[name]["times"]));
+    let often = |name: &str| {
+        let times = &report[name]["times"];
+        let times = if times == 1 { "once".to_owned() } else { format!("{} times", number(times)) };
+        format!("{} ({times})", number(&report[name]["incidents"]))
+    };
     let levels = report["escalations"]["by_level"].as_object().into_iter().flatten();
     let levels: Vec<String> = levels.map(|(level, count)| format!("step {level}: {}", number(count))).collect();
     let levels = if levels.is_empty() { String::new() } else { format!(" ({})", levels.join(", ")) };

@@ -269,6 +269,26 @@ impl Move {
         }
     }
 
+    /// What it does to an incident, as in "it cannot be …".
+    pub const fn participle(self) -> &'static str {
+        match self {
+            Move::Open => "opened",
+            Move::Drop => "dropped",
+            Move::Update => "changed",
+            Move::Link => "linked",
+            Move::Escalate => "escalated",
+            Move::Acknowledge => "acknowledged",
+            Move::Start => "started",
+            Move::Hold => "put on hold",
+            Move::Resume => "resumed",
+            Move::Resolve => "resolved",
+            Move::Reopen => "reopened",
+            Move::Close => "closed",
+            Move::Merge => "merged",
+            Move::Split => "split",
+        }
+    }
+
     /// What sinks are told that has happened. Whoever takes an incident that nobody had taken has acknowledged it.
     pub fn action(self, from: IncidentStatus) -> Action {
         match self {

@@ -36,6 +36,11 @@ impl Timestamp {
         self.0
     }
 
+    /// The instant without what is below a second, for texts: a person needs no microseconds.
+    pub const fn to_the_second(self) -> Self {
+        Self(self.0.saturating_sub(self.0.rem_euclid(MICROS_PER_SECOND)))
+    }
+
     /// Seconds since the epoch, with fraction.
     pub fn as_secs_f64(self) -> f64 {
         self.0 as f64 / MICROS_PER_SECOND as f64
@@ -222,6 +227,18 @@ mod tests {
             "2026-11-22T15:19:40Zjunk",
         ] {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_instant_to_the_second_is_never_a_later_one() {
+        for (text, cut) in [
+            ("2026-11-22T15:19:40.999999Z", "2026-11-22T15:19:40Z"),
+            ("2026-11-22T15:19:40Z", "2026-11-22T15:19:40Z"),
+            ("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59Z"),
+        ] {
+            let at = Timestamp::parse_rfc3339(text.as_bytes()).expect(text);
+            assert_eq!(at.to_the_second().to_string(), cut);
         }
     }
 

@@ -220,7 +220,7 @@ async fn a_refusal_says_who_was_faster_and_what_is_possible() {
 
     let (code, said) = incidents(&daemon, &["ack", &id]).await;
     assert_eq!(code, Some(1));
-    assert!(said.contains("an incident that is acknowledged cannot be moved by acknowledge"), "{said}");
+    assert!(said.contains("an incident that is acknowledged cannot be acknowledged"), "{said}");
     let possible = said.lines().find_map(|line| line.trim().strip_prefix("possible now: ")).expect("what is possible");
     let mut possible: Vec<&str> = possible.split(", ").collect();
     possible.sort_unstable();

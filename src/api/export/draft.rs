@@ -62,7 +62,7 @@ fn summary(facts: &Facts) -> String {
     let mut list = List::default();
     let after = |at: Timestamp| format!("{} ({} after it opened)", second(at), span(at.since(facts.opened_at)));
     list.add("Status", line(&facts.status));
-    list.add("Priority", [line(&facts.priority), line(&facts.priority_reason)].join(": ").trim_end_matches(": "));
+    list.add("Priority", priority(facts));
     list.add("Severity", line(&facts.severity));
     list.add_some("Service", facts.service.as_deref().map(line));
     list.add("Rule", line(&facts.rule));
@@ -80,13 +80,27 @@ fn summary(facts: &Facts) -> String {
     }
     list.add_some(
         "Escalation",
-        facts.escalation.policy.as_ref().map(|policy| format!("{}, step {}", line(policy), facts.escalation.level)),
+        facts.escalation.policy.as_ref().map(|policy| {
+            let level = facts.escalation.level;
+            let level = if level == 0 { "no step taken".to_owned() } else { format!("step {level}") };
+            format!("{}, {level}", line(policy))
+        }),
     );
     if let Some(major) = &facts.major {
         list.add("Major incident", since(major.since, &major.by, &major.reason));
         list.add_some("Recovery plan", major.runbook.as_deref().map(line));
     }
     list.0
+}
+
+/// The priority with its reason, which names it as a rule.
+fn priority(facts: &Facts) -> String {
+    let (priority, reason) = (line(&facts.priority), line(&facts.priority_reason));
+    match reason.is_empty() || reason.starts_with(&priority) {
+        true if reason.is_empty() => priority,
+        true => reason,
+        false => format!("{priority}: {reason}"),
+    }
 }
 
 fn impact(facts: &Facts) -> String {
@@ -189,9 +203,8 @@ fn times(count: u64) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
-/// A person needs no microseconds.
 fn second(at: Timestamp) -> String {
-    Timestamp::from_parts(at.as_micros().div_euclid(1_000_000), 0).to_string()
+    at.to_the_second().to_string()
 }
 
 /// A length of time in its two largest units.

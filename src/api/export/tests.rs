@@ -24,7 +24,8 @@ fn entry(sequence: u64, what: Action, by: &str, reason: &str, detail: &str) -> T
 fn document() -> Value {
     let mut document = serde_json::to_value(&*doc(1, IncidentStatus::Resolved)).unwrap();
     let more = json!({
-        "title": "checkout is <b>slow</b> | [see](https://evil.example)", "reopened": 1, "services": ["checkout", "cart"],
+        "title": "checkout is <b>slow</b> | [see](https://evil.example)", "reopened": 1,
+        "priority_reason": "P1 because checkout is high impact and urgency is high (severity critical)", "services": ["checkout", "cart"],
         "opened_at": at(0), "acknowledged_at": at(240), "resolved_at": at(5_400), "events": 1_200,
         "alerts": {"firing": 0, "resolved": 201, "total": 201},
         "assignment": {"to": "team-payments", "by": "operator:ann", "since": at(300), "accepted_at": at(330),

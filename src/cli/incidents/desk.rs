@@ -115,7 +115,8 @@ impl Assignment {
 impl Escalation {
     fn told(&self, now: Timestamp) -> Option<String> {
         let next = self.next_at.map(|at| format!(", next {}", until(at, now))).unwrap_or_default();
-        self.policy.as_ref().map(|policy| format!("{policy}, step {}{next}", self.level))
+        let level = if self.level == 0 { "no step yet".to_owned() } else { format!("step {}", self.level) };
+        self.policy.as_ref().map(|policy| format!("{policy}, {level}{next}"))
     }
 }
 
@@ -145,22 +146,19 @@ impl Targets {
     }
 }
 
-/// A person needs no microseconds.
-pub trait ToTheSecond {
-    /// The instant without what is below a second.
-    fn to_the_second(self) -> Timestamp;
-}
-
-impl ToTheSecond for Timestamp {
-    fn to_the_second(self) -> Timestamp {
-        Timestamp::from_parts(self.as_micros().div_euclid(1_000_000), 0)
-    }
-}
-
 /// An instant, and how far it is.
 pub fn until(at: Timestamp, now: Timestamp) -> String {
-    let far = if at > now { format!("in {}", span(at.since(now))) } else { ago(now.since(at)) };
+    let far = if at > now { format!("in {}", left(at.since(now))) } else { ago(now.since(at)) };
     format!("{} ({far})", at.to_the_second())
+}
+
+/// What is left of a time, to the minute: of an hour and 59 minutes "1h" would be the half.
+fn left(length: Duration) -> String {
+    let minutes = length.as_secs() / 60;
+    match (minutes / 60, minutes % 60) {
+        (hours @ 1..48, rest @ 1..) => format!("{hours}h{rest}m"),
+        _ => span(length),
+    }
 }
 
 fn times(count: u32) -> String {
@@ -205,6 +203,8 @@ mod tests {
             "time in: on_hold 10m, open 2m",
         ];
         assert_eq!(lines(desk.facts(now())), expected);
+        let desk: Desk = serde_json::from_value(json!({"escalation": {"policy": "standard", "level": 0}})).unwrap();
+        assert_eq!(lines(desk.facts(now())), ["escalation: standard, no step yet"]);
         assert_eq!(lines(Desk::default().facts(now())), [""; 0]);
     }
 
@@ -219,6 +219,10 @@ mod tests {
         assert_eq!(
             targets(json!({"resolve": "paused", "calendar": "office"})),
             ["resolve by: paused", "calendar: office"]
+        );
+        assert_eq!(
+            targets(json!({"resolve_by": "2026-11-22T07:59:59Z"})),
+            ["resolve by: 2026-11-22T07:59:59Z (in 3h59m)"]
         );
         assert_eq!(targets(json!({"breached": false})), [""; 0]);
     }

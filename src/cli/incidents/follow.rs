@@ -128,7 +128,8 @@ impl Following<'_> {
 }
 
 fn line(incident: &Incident) -> String {
-    let Incident { updated_at, id, priority, status, title, service, .. } = incident;
+    let Incident { updated_at, id, priority, title, service, .. } = incident;
+    let (updated_at, status) = (updated_at.to_the_second(), incident.standing());
     let Counts { firing, total } = incident.counts;
     let service = service.as_deref().unwrap_or("-");
     escaped(&format!("{updated_at}  {id}  {priority}  {status}  {title}  {service}  {firing}/{total}")).into_owned()

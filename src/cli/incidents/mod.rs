@@ -285,7 +285,10 @@ impl Incident {
 
 async fn show(args: ShowArgs) -> Result<(), Failure> {
     let client = Client::new(&args.server)?;
-    let unknown = || Failure::failed(format!("no incident {}", escaped(&args.id)));
+    let unknown = || {
+        let remedy = "see `incidentd incidents list --all` for those that there are";
+        Failure::failed(format!("no incident {}", escaped(&args.id))).remedy(remedy)
+    };
     let body = client.get(&["api", "v1", "incidents", &args.id], &[]).await?.ok_or_else(unknown)?;
     if args.json {
         say(&body);

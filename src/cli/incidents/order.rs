@@ -129,11 +129,18 @@ impl Refusal {
                     .remedy("wait until all is clear, or insist with --force")
             }
             "illegal_transition" => {
-                Failure::failed(format!("{id}: {detail}")).details(now).remedy(possible(&legal, id))
+                // The remedy names them, as commands.
+                let cause = detail.split_once("; legal are ").map_or(detail.as_str(), |(cause, _)| cause);
+                Failure::failed(about(id, cause)).details(now).remedy(possible(&legal, id))
             }
-            _ => Failure::failed(format!("{id}: {detail}")),
+            _ => Failure::failed(about(id, &detail)),
         }
     }
+}
+
+/// What is said of an incident, which is named once.
+fn about(id: &str, said: &str) -> String {
+    if said.starts_with(id) { said.to_owned() } else { format!("{id}: {said}") }
 }
 
 fn fires(firing: &[Firing]) -> Vec<String> {
@@ -195,12 +202,15 @@ mod tests {
 
     #[test]
     fn what_is_possible_instead_is_told_by_the_names_of_the_commands() {
-        let failure = words(json!({"code": "illegal_transition", "detail": "no", "legal": ["acknowledge", "hold"]}));
+        let failure = words(
+            json!({"code": "illegal_transition", "detail": "no; legal are acknowledge, hold", "legal": ["acknowledge", "hold"]}),
+        );
         assert_eq!(
             (failure.cause.as_str(), failure.remedy.unwrap().as_str()),
             ("INC-1: no", "possible now: ack, hold")
         );
         let failure = words(json!({"code": "illegal_transition", "detail": "INC-1 is closed for good", "legal": []}));
+        assert_eq!(failure.cause, "INC-1 is closed for good");
         assert!(failure.remedy.unwrap().contains("export INC-1"));
         let failure = words(json!({"code": "limit_reached", "detail": "100 links"}));
         assert_eq!((failure.cause.as_str(), failure.remedy), ("INC-1: 100 links", None));

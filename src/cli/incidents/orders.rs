@@ -118,7 +118,7 @@ pub struct NoteArgs {
     /// What.
     #[arg(value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     text: String,
-    /// Whom to tell: internal (the team), public, or the name of a configured audience.
+    /// Whom it is for: internal, which tells nobody, or a configured audience, which is told.
     #[arg(long, value_name = "NAME", default_value = "internal")]
     audience: String,
 }

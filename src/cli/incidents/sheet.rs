@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde::Deserialize;
 
-use super::desk::{Desk, ToTheSecond};
+use super::desk::Desk;
 use super::{Counts, Incident};
 use crate::cli::terminal::{Paint, Tone, ago, escaped, table_text, thousands};
 use crate::event::Timestamp;
@@ -64,7 +64,15 @@ struct Entry {
     at: Timestamp,
     by: String,
     what: String,
+    reason: String,
     detail: String,
+}
+
+impl Entry {
+    /// What has happened. Most of what people do is an update to sinks, so that the reason says what it was.
+    fn happened(&self) -> &str {
+        if self.what == "updated" && !self.reason.is_empty() { &self.reason } else { &self.what }
+    }
 }
 
 impl Sheet {
@@ -86,9 +94,10 @@ impl Sheet {
         let Incident { title, priority, assignee, .. } = &self.incident;
         let with = assignee.as_ref().map(|assignee| format!("  {assignee} has it")).unwrap_or_default();
         let mut lines = vec![format!("  {priority}  {}  {title}{with}", self.incident.standing())];
-        let last = self.timeline.last().map(|Entry { at, by, what, detail }| {
+        let last = self.timeline.last().map(|entry| {
+            let Entry { at, by, detail, .. } = entry;
             let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
-            format!("  {}  {what} by {by}{detail}", at.to_the_second())
+            format!("  {}  {} by {by}{detail}", at.to_the_second(), entry.happened())
         });
         lines.extend(last);
         lines
@@ -130,14 +139,25 @@ impl Sheet {
     }
 
     fn reasons(&self, paint: Paint) -> String {
-        let reasons = self.incident.reasons.iter().map(|reason| vec![format!("  {}", escaped(reason))]);
+        // Updates are in the timeline, each with what it was.
+        let reasons = self
+            .incident
+            .reasons
+            .iter()
+            .filter(|reason| !reason.starts_with("updated: "))
+            .map(|reason| vec![format!("  {}", escaped(reason))]);
         section("Reasons", reasons.map(|row| row.concat()).collect(), paint)
     }
 
     fn timeline(&self, paint: Paint) -> String {
         let row = |entry: &Entry| {
             let shown = |text: &str| escaped(text).into_owned();
-            vec![format!("  {}", entry.at.to_the_second()), shown(&entry.what), shown(&entry.by), shown(&entry.detail)]
+            vec![
+                format!("  {}", entry.at.to_the_second()),
+                shown(entry.happened()),
+                shown(&entry.by),
+                shown(&entry.detail),
+            ]
         };
         table_section("Timeline", &["  AT", "WHAT", "BY", "DETAIL"], self.timeline.iter().map(row).collect(), paint)
     }
@@ -229,10 +249,11 @@ mod tests {
             "alert_counts": {"firing": 30, "resolved": 0, "total": 30}, "events": 36_000,
             "targets": {"respond_by": "2026-11-22T03:15:00Z", "resolve_by": null, "breached": false, "respond": "met",
                         "resolve": "paused", "calendar": "office"},
-            "reasons": ["condition_met"], "alerts": vec![alert; 30],
+            "reasons": ["condition_met", "updated: started"], "alerts": vec![alert; 30],
             "links": [{"type": "runbook", "target": "https://example.org\u{7}"}, {"type": "symptom_of",
                 "target": "INC-0000000000002", "reason": "checkout depends on db, which broke 12s before"}],
-            "timeline": [{"at": "2026-11-22T03:00:00.25Z", "by": "rule:service-degraded", "what": "opened", "detail": "3 of 3"}],
+            "timeline": [{"at": "2026-11-22T03:00:00.25Z", "by": "rule:service-degraded", "what": "opened", "detail": "3 of 3"},
+                {"at": "2026-11-22T03:01:00Z", "by": "operator:ann", "what": "updated", "reason": "started", "detail": ""}],
         }))
         .unwrap();
         let text = sheet.text(Timestamp::parse_rfc3339(b"2026-11-22T03:05:30Z").unwrap(), Paint::plain());
@@ -243,7 +264,8 @@ mod tests {
             "  alerts        30 firing, 30 in all\n",
             "  events        36,000",
             "Reasons\n  condition_met",
-            "  2026-11-22T03:00:00Z  opened  rule:service-degraded  3 of 3",
+            "  2026-11-22T03:00:00Z  opened   rule:service-degraded  3 of 3",
+            "  2026-11-22T03:01:00Z  started  operator:ann",
             "  firing  critical  slow     pod=a   1,200   30s ago",
             "\n  and 10 more",
             "Links\n  runbook: https://example.org\\u{7}\n",
@@ -251,6 +273,8 @@ mod tests {
         ] {
             assert!(text.contains(told), "{told:?} is missing in\n{text}");
         }
-        assert!(!text.contains("assignee") && !text.contains("resolved"), "{text}");
+        assert!(["assignee", "resolved", "updated"].iter().all(|word| !text.contains(word)), "{text}");
+        let glance = sheet.at_a_glance();
+        assert_eq!(glance[1], "  2026-11-22T03:01:00Z  started by operator:ann");
     }
 }

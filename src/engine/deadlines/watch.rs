@@ -154,7 +154,7 @@ impl Words<'_> {
     }
 
     fn when(self) -> String {
-        let due = self.due.map(|due| due.to_string()).unwrap_or_default();
+        let due = self.due.map(|due| due.to_the_second().to_string()).unwrap_or_default();
         let calendar = self.held.calendar;
         if calendar.is_always() { due } else { format!("{due} (calendar {})", calendar.name) }
     }

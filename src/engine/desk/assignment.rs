@@ -212,8 +212,11 @@ impl Shard {
         let by = self.by.clone().unwrap_or_else(|| format!("rule:{}", self.groups.slots[group].rule_name).into());
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return Err(Refusal::Unknown) };
         if let Some(holder) = incident.assignment.holder.as_ref().filter(|holder| *holder.to == *to) {
-            let accepted = if holder.accepted_at.is_some() { " and has accepted it" } else { "" };
-            return Err(Refusal::Illegal(format!("{to} has it already, since {}{accepted}", holder.since)));
+            let accepted = if holder.accepted_at.is_some() { ", and has accepted it" } else { "" };
+            return Err(Refusal::Illegal(format!(
+                "{to} has it already, since {}{accepted}",
+                holder.since.to_the_second()
+            )));
         }
         let before = incident.assignment.give(now, to.into(), by);
         let from = before.as_deref().map_or_else(String::new, |before| format!(", from {before}"));
@@ -239,7 +242,7 @@ impl Shard {
             return Err(Refusal::Illegal("nobody has it who could accept it; assign it first".to_owned()));
         };
         if let Some(at) = holder.accepted_at {
-            return Err(Refusal::Illegal(format!("{} has accepted it already, at {at}", holder.to)));
+            return Err(Refusal::Illegal(format!("{} has accepted it already, at {}", holder.to, at.to_the_second())));
         }
         holder.accepted_at = Some(now);
         let detail = format!("by {}", holder.to);

@@ -155,6 +155,5 @@ pub(in crate::engine) fn illegal(status: IncidentStatus, step: Move) -> String {
     let commands = status.orders().map(|row| row.step).filter(|step| *step != Move::Update);
     let legal: Vec<&str> = commands.map(Move::as_str).collect();
     let legal = if legal.is_empty() { "nothing".to_owned() } else { legal.join(", ") };
-    let what = if step == Move::Update { "changed".to_owned() } else { format!("moved by {}", step.as_str()) };
-    format!("an incident that is {} cannot be {what}; legal are {legal}", status.as_str())
+    format!("an incident that is {} cannot be {}; legal are {legal}", status.as_str(), step.participle())
 }

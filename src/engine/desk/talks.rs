@@ -126,7 +126,7 @@ impl Shard {
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
         incident.talks.reminders += 1;
         incident.talks.reminded_at = Some(now);
-        let message = format!("the next status update was due at {due}");
+        let message = format!("the next status update was due at {}", due.to_the_second());
         self.message = Some(message.as_str().into());
         self.tell(now, group, (Move::Update, Reason::UpdateDue), &audience, message);
     }

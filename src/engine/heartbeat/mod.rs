@@ -317,11 +317,6 @@ impl Shard {
     }
 }
 
-/// A person needs no microseconds.
-fn to_the_second(time: Timestamp) -> Timestamp {
-    Timestamp::from_parts(time.as_micros().div_euclid(1_000_000), 0)
-}
-
 fn unwanted(reason: Reason, rule: Arc<str>) -> Verdict {
     Verdict { rule: Some(rule), ..Verdict::new(Outcome::Recorded, reason) }
 }
@@ -331,5 +326,5 @@ fn summary(expectation: &Expectation, heartbeat: &Heartbeat, stage: Stage, by: &
     let who = if who.is_empty() { String::new() } else { format!(" ({})", who.join(", ")) };
     let last = if expectation.seen { "last heard" } else { "never heard since" };
     let (name, stage, every) = (&heartbeat.name, stage.as_str(), duration::format(heartbeat.every));
-    format!("{name}{who} is {stage}: {last} {}, expected every {every}", to_the_second(expectation.heard))
+    format!("{name}{who} is {stage}: {last} {}, expected every {every}", expectation.heard.to_the_second())
 }

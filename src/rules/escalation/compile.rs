@@ -147,6 +147,7 @@ impl Escalations {
             compiled.policies.insert(policy.name.clone(), Arc::new(policy));
         }
         check_rules(rules, policies, &mut check);
+        check_hook(definition, &mut check);
         (compiled, check.problems)
     }
 }
@@ -167,9 +168,24 @@ fn check_rules(rules: &[RuleConfig], policies: &[EscalationPolicyConfig], check:
             let hint = hint(name, policies.iter().map(|policy| policy.name.as_str()));
             check.error(format!("rules[{place}].escalation"), format!("unknown escalation policy \"{name}\"{hint}"));
         }
-        let Some(hook) = check.hook else { continue };
-        if let Some(at) = rule.notify.iter().flatten().position(|sink| sink == hook) {
-            check.error(format!("rules[{place}].notify[{at}]"), hook_only(hook));
+    }
+}
+
+/// The hook of major incidents sets a recovery going: whoever else names it would set it going by a note or an
+/// assignment.
+fn check_hook(definition: &Definition<'_>, check: &mut Check<'_>) {
+    let Some(hook) = check.hook else { return };
+    let Definition { rules, teams, communication, .. } = *definition;
+    let rules = rules.iter().enumerate();
+    let rules = rules.filter_map(|(place, rule)| Some((format!("rules[{place}].notify"), rule.notify.as_deref()?)));
+    let teams = teams.iter().enumerate().map(|(place, team)| (format!("teams[{place}].notify"), &*team.notify));
+    let audiences = communication.audiences.iter().enumerate();
+    let audiences = audiences
+        .map(|(place, audience)| (format!("communication.audiences[{place}].notify"), audience.notify.as_slice()));
+    let reminded = [("communication.remind".to_owned(), communication.remind.as_slice())];
+    for (path, sinks) in rules.chain(teams).chain(audiences).chain(reminded) {
+        if let Some(at) = sinks.iter().position(|sink| sink == hook) {
+            check.error(format!("{path}[{at}]"), hook_only(hook));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::event::Severity;
-use crate::rules::{Definition, Priority, Problem, RuleConfig, compile};
+use crate::rules::{CommunicationConfig, Definition, Priority, Problem, RuleConfig, TeamConfig, compile};
 
 const SINKS: [&str; 3] = ["ops", "boss", "dr-hook"];
 
@@ -106,6 +106,27 @@ fn the_hook_of_major_incidents_is_told_of_nothing_else() {
             "major_incident.runbook: a runbook is named in 1 to 2048 bytes, not 1",
         ]
     );
+}
+
+#[test]
+fn no_rule_team_audience_or_reminder_sets_the_recovery_going() {
+    let rules: Vec<RuleConfig> = serde_saphyr::from_str("[{name: all, notify: [ops, dr-hook]}]").expect("rules");
+    let teams: Vec<TeamConfig> = serde_saphyr::from_str("[{name: a}, {name: b, notify: [dr-hook]}]").expect("teams");
+    let communication: CommunicationConfig =
+        serde_saphyr::from_str("{audiences: [{name: public, notify: [boss, dr-hook]}], remind: [dr-hook]}")
+            .expect("it");
+    let major: MajorIncidentConfig = serde_saphyr::from_str("{hook: dr-hook}").expect("it");
+    let sinks = SINKS.map(str::to_owned);
+    let definition = Definition {
+        teams: &teams,
+        communication: &communication,
+        major_incident: Some(&major),
+        ..Definition::of(&rules, &sinks)
+    };
+    let paths: Vec<String> = compile(&definition).1.into_iter().map(|problem| problem.path).collect();
+    let expected =
+        ["rules[0].notify[1]", "teams[1].notify[0]", "communication.audiences[0].notify[1]", "communication.remind[0]"];
+    assert_eq!(paths, expected);
 }
 
 #[test]
