@@ -222,8 +222,15 @@ impl Shard {
         linked
     }
 
-    /// A member of a live incident fires: links it if it is new to the incident.
+    /// A member of a live incident fires: links it if it is new to the incident, and tells sinks of an incident that they
+    /// have not heard of because of what mutes all others.
     pub(in crate::engine) fn link(&mut self, sighting: &Sighting<'_>, group: u32, was_firing: bool) -> Verdict {
+        let verdict = self.take_in(sighting, group, was_firing);
+        self.tell_unknown(sighting.now, group);
+        verdict
+    }
+
+    fn take_in(&mut self, sighting: &Sighting<'_>, group: u32, was_firing: bool) -> Verdict {
         let &Sighting { now, slot, changed, .. } = sighting;
         let alert = &mut self.alerts.slots[slot];
         let severity = alert.severity;

@@ -167,6 +167,7 @@ impl Shard {
         }
         self.member_joined(into);
         self.judge_members(now, into);
+        self.tell_unknown(now, into);
         self.mark_group(into, Dirty::Whole);
         self.schedule_group(into);
         moved.alerts.into_iter().for_each(|alert| self.schedule_alert(alert));

@@ -73,6 +73,11 @@ impl Shard {
     /// Counts an opening of the group's rule, and finds the group of the storm that the incident becomes part of; made
     /// here where the storm begins, and told by [`Shard::join_storm`]. `event` is what the incident is named after.
     pub(in crate::engine) fn storm_of(&mut self, now: Timestamp, group: u32, event: u128, slot: u32) -> Option<u32> {
+        self.count_opening(now, group, (event, slot), true)
+    }
+
+    /// The same; a storm that the incident would not join does not begin by it, since nobody would tell of it.
+    fn count_opening(&mut self, now: Timestamp, group: u32, named: (u128, u32), joins: bool) -> Option<u32> {
         let place = self.groups.slots[group].rule;
         let rule = self.rules.rules.get(place as usize)?.clone();
         let settings = rule.storm?;
@@ -83,7 +88,10 @@ impl Shard {
         let goes_on =
             found.and_then(|storm| self.groups.slots[storm].storm.as_deref()?.until).filter(|until| *until > now);
         let until = too_many.map(|until| until.plus(settings.per)).max(goes_on)?;
-        let storm = found.unwrap_or_else(|| self.begin_storm(now, (place, &rule), key_hash, &key, (event, slot)));
+        let storm = match found {
+            None if !joins => return None,
+            found => found.unwrap_or_else(|| self.begin_storm(now, (place, &rule), key_hash, &key, named)),
+        };
         if let Some(state) = self.groups.slots[storm].storm.as_deref_mut() {
             state.until = Some(until);
         }
@@ -98,9 +106,10 @@ impl Shard {
         let (id, relations) = (incident.id, incident.relations.clone());
         // Not the first member: they are in another order after a restart.
         let slot = *self.groups.slots[group].members.iter().min()?;
-        let storm = self.storm_of(now, group, u128::from(id.0), slot);
         let parent = relations.parent.and_then(|parent| self.incidents.get(&parent).copied());
         let parent = parent.filter(|parent| self.groups.slots[*parent].phase == Phase::Live);
+        let joins = parent.is_none() && !relations.released;
+        let storm = self.count_opening(now, group, (u128::from(id.0), slot), joins);
         parent.or(storm).filter(|_| !relations.released)
     }
 

@@ -153,13 +153,30 @@ impl Shard {
                 continue;
             }
             if phase == Phase::Live {
-                let changes = if kept_back == 1 { "change was" } else { "changes were" };
-                let detail = format!("no longer muted; {kept_back} {changes} kept back");
-                self.emit(now, group, Move::Update, Reason::SuppressionEnded, detail);
+                self.tell_kept_back(now, group, kept_back);
             } else {
                 self.groups.slots[group].phase = Phase::Waiting(now);
                 self.wait_over(now, group);
             }
         }
+    }
+    /// A live incident has gained members. If sinks do not know it, because all that fired in it was muted, they hear of
+    /// it at once where that is so no longer, as they would of an opening.
+    pub(in crate::engine) fn tell_unknown(&mut self, now: Timestamp, group: u32) {
+        let Some(state) = self.groups.slots.get(group) else { return };
+        let Some(incident) = state.incident.as_deref() else { return };
+        let (relations, kept_back) = (&incident.relations, incident.hush.kept_back);
+        let unknown = kept_back > 0 && !relations.told && !relations.mutes(Action::Updated);
+        let due = unknown && state.phase == Phase::Live && state.firing > 0 && !incident.policy.notify.is_empty();
+        if due && !self.is_group_muted(group) {
+            self.muting_turned(now, group);
+            self.tell_kept_back(now, group, kept_back);
+        }
+    }
+
+    fn tell_kept_back(&mut self, now: Timestamp, group: u32, kept_back: u32) {
+        let changes = if kept_back == 1 { "change was" } else { "changes were" };
+        let detail = format!("no longer muted; {kept_back} {changes} kept back");
+        self.emit(now, group, Move::Update, Reason::SuppressionEnded, detail);
     }
 }
