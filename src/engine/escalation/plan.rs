@@ -108,8 +108,13 @@ impl Shard {
         Some(&mut self.groups.slots.get_mut(group)?.incident.as_deref_mut()?.escalation)
     }
 
+    /// Whether the policy may be another one; looked at by itself, before what has become due meanwhile and in its turn.
+    pub(in crate::engine) fn escalation_asks(&self, group: u32) -> bool {
+        self.groups.slots[group].incident.as_deref().is_some_and(|incident| incident.escalation.review)
+    }
+
     /// Binds an incident to the policy that is configured for it now.
-    pub(super) fn escalation_rebind(&mut self, now: Timestamp, group: u32) {
+    pub(in crate::engine) fn escalation_rebind(&mut self, now: Timestamp, group: u32) {
         let wanted = self.wanted_policy(group);
         let on_hold = self.status_of(group) == IncidentStatus::OnHold;
         let Some(progress) = self.progress_mut(group) else { return };

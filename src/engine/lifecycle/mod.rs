@@ -72,6 +72,8 @@ impl Shard {
         let (clear, over) = (due(Guard::AllClear), due(Guard::ReopenWindowPassed));
         let storm = self.groups.slots[group].storm.as_deref();
         match incident.status {
+            // Due at once, and nothing else with it: what has passed meanwhile comes in its turn.
+            status if status.is_live() && self.escalation_asks(group) => self.escalation_rebind(now, group),
             _ if storm.is_some_and(|storm| storm.is_due(now)) => self.storm_over(now, group),
             // What has passed before it ends is said before.
             _ if self.deadlines_next(group).is_some_and(|due| due <= now) => self.deadlines_due(now, group),
