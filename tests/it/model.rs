@@ -315,8 +315,7 @@ fn compiled_by(rules: &[RuleConfig], services: &str, definition: Definition<'_>)
     let sets: Vec<SetConfig> =
         serde_saphyr::from_str("[{name: hosts, label: service, members: {s0: [h0, h1, h2], s1: [h1]}}]")
             .expect("a set");
-    let (set, problems) =
-        compile(&Definition { rules, sinks, sets: &sets, services: &services, ..definition });
+    let (set, problems) = compile(&Definition { rules, sinks, sets: &sets, services: &services, ..definition });
     assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
     Arc::new(set)
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use incidentd::engine::EngineConfig;
 use incidentd::engine::decision::{Decision, Reason};
 use incidentd::engine::desk::Order as Desk;
-use incidentd::engine::suppress::view::AlertViewState;
 use incidentd::engine::moves::Move;
+use incidentd::engine::suppress::view::AlertViewState;
 use incidentd::identity::IncidentId;
 use incidentd::rules::{Definition, ImpactConfig, Level, Priority, RuleConfig, RuleSet};
 use proptest::collection::vec;
@@ -37,61 +37,77 @@ impl Setup {
     }
 }
 
-const CALENDARS: &str = "calendars: [{ name: office, zone: Europe/Berlin, hours: { mon-fri: ['09:00-09:20', '10:00-12:00'] } }]
+const CALENDARS: &str =
+    "calendars: [{ name: office, zone: Europe/Berlin, hours: { mon-fri: ['09:00-09:20', '10:00-12:00'] } }]
 teams: [{ name: web, notify: [web] }, { name: acme, kind: supplier, notify: [duty, web] }]
 ";
 
 fn priority() -> impl Strategy<Value = String> {
-    let targets = select(&[
-        "targets: { P1: { respond: 1m, resolve: 10m }, P3: { respond: 5m, resolve: 1h }, P4: { respond: 10m, resolve: 2h } }",
-        "targets: { P2: { respond: 1m, resolve: 1h }, P4: { respond: 20m, resolve: 1h, calendar: office }, P5: { resolve: 1m } }",
-        "targets: {}",
-    ][..]);
+    let targets = select(
+        &[
+            "targets: { P1: { respond: 1m, resolve: 10m }, P3: { respond: 5m, resolve: 1h }, P4: { respond: 10m, resolve: 2h } }",
+            "targets: { P2: { respond: 1m, resolve: 1h }, P4: { respond: 20m, resolve: 1h, calendar: office }, P5: { resolve: 1m } }",
+            "targets: {}",
+        ][..],
+    );
     let warn_at = select(&["[]", "[50%]", "[10%, 50%, 80%]"][..]);
-    let rises = select(&[
-        "",
-        "urgency: { alerts: { medium: 2, high: 3 }, after: { medium: 2m, high: 30m } }\n  impact: { services: { medium: 2 }, users: { high: 30 } }\n",
-    ][..]);
+    let rises = select(
+        &[
+            "",
+            "urgency: { alerts: { medium: 2, high: 3 }, after: { medium: 2m, high: 30m } }\n  impact: { services: { medium: 2 }, users: { high: 30 } }\n",
+        ][..],
+    );
     (targets, warn_at, any::<bool>(), rises).prop_map(|(targets, warn_at, pause, rises)| {
         format!("priority:\n  {targets}\n  warn_at: {warn_at}\n  pause_while_muted: {pause}\n  {rises}\n")
     })
 }
 
 fn policies() -> impl Strategy<Value = String> {
-    let step = select(&[
-        "{ after: 0s, notify: [duty], when: 'priority=~\"P1|P2\"' }",
-        "{ after: 1m, notify: [duty], unless: acknowledged }",
-        "{ after: 5m, notify: [boss], assign: acme }",
-        "{ after: 30m, notify: [cell], major: true, runbook: 'https://wiki/plan' }",
-        "{ share: 50%, of: resolve, notify: [boss] }",
-        "{ share: 80%, of: respond, notify: [duty] }",
-        "{ share: 100%, of: resolve, notify: [cell], when: 'priority!=\"P5\"', major: true }",
-    ][..]);
+    let step = select(
+        &[
+            "{ after: 0s, notify: [duty], when: 'priority=~\"P1|P2\"' }",
+            "{ after: 1m, notify: [duty], unless: acknowledged }",
+            "{ after: 5m, notify: [boss], assign: acme }",
+            "{ after: 30m, notify: [cell], major: true, runbook: 'https://wiki/plan' }",
+            "{ share: 50%, of: resolve, notify: [boss] }",
+            "{ share: 80%, of: respond, notify: [duty] }",
+            "{ share: 100%, of: resolve, notify: [cell], when: 'priority!=\"P5\"', major: true }",
+        ][..],
+    );
     let repeat = select(&["", "repeat: 2, repeat_after: 10m, ", "repeat: 1, repeat_after: 1m, "][..]);
     let stop_on = select(&["acknowledged", "in_progress", "resolved"][..]);
     let quiet = select(&["", "quiet: { calendar: office, priorities: [P3, P4, P5] }, "][..]);
     let symptoms = select(&["", "symptoms: follow_cause, "][..]);
-    let policy = (vec(step, 1..5), repeat, stop_on, quiet, symptoms).prop_map(|(steps, repeat, stop_on, quiet, symptoms)| {
-        format!("{repeat}{quiet}{symptoms}stop_on: {stop_on}, steps: [{{ after: 0s, notify: [ops] }}, {}]", steps.join(", "))
-    });
+    let policy =
+        (vec(step, 1..5), repeat, stop_on, quiet, symptoms).prop_map(|(steps, repeat, stop_on, quiet, symptoms)| {
+            format!(
+                "{repeat}{quiet}{symptoms}stop_on: {stop_on}, steps: [{{ after: 0s, notify: [ops] }}, {}]",
+                steps.join(", ")
+            )
+        });
     (policy.clone(), policy).prop_map(|(one, other)| {
         format!("escalation_policies:\n  - {{ name: standard, {one} }}\n  - {{ name: other, {other} }}\n")
     })
 }
 
 fn parts() -> impl Strategy<Value = String> {
-    let major = select(&[
-        "",
-        "major_incident: { when: ['priority=~\"P1|P2|P3\"'], crisis_cell: [cell], assign: web, hook: hook, updates_every: 5m }\n",
-        "major_incident: { hook: hook }\n",
-    ][..]);
-    let talks = select(&[
-        "",
-        "communication: { audiences: [{ name: public, notify: [board], on: [opened, resolved] }, { name: staff, notify: [web, ops] }], cadence: { P1: 1m, P3: 10m, P4: 30m }, remind: [duty] }\n",
-        "communication: { audiences: [{ name: public, notify: [ops], on: [opened] }], cadence: { P2: 5m, P4: 1h } }\n",
-        "communication: { audiences: [{ name: public, notify: [board], on: [resolved] }] }\n",
-    ][..]);
-    let problems = select(&["", "problems: { recurrences: 2, within: 1h }\n", "problems: { recurrences: 3, within: 7d }\n"][..]);
+    let major = select(
+        &[
+            "",
+            "major_incident: { when: ['priority=~\"P1|P2|P3\"'], crisis_cell: [cell], assign: web, hook: hook, updates_every: 5m }\n",
+            "major_incident: { hook: hook }\n",
+        ][..],
+    );
+    let talks = select(
+        &[
+            "",
+            "communication: { audiences: [{ name: public, notify: [board], on: [opened, resolved] }, { name: staff, notify: [web, ops] }], cadence: { P1: 1m, P3: 10m, P4: 30m }, remind: [duty] }\n",
+            "communication: { audiences: [{ name: public, notify: [ops], on: [opened] }], cadence: { P2: 5m, P4: 1h } }\n",
+            "communication: { audiences: [{ name: public, notify: [board], on: [resolved] }] }\n",
+        ][..],
+    );
+    let problems =
+        select(&["", "problems: { recurrences: 2, within: 1h }\n", "problems: { recurrences: 3, within: 7d }\n"][..]);
     (priority(), policies(), major, talks, problems).prop_map(|(priority, policies, major, talks, problems)| {
         // Where nothing is said of it, it is a sink like any other.
         let hook = if major.is_empty() { "" } else { "hook, " };
@@ -100,11 +116,13 @@ fn parts() -> impl Strategy<Value = String> {
 }
 
 fn setup() -> impl Strategy<Value = Setup> {
-    let services = select(&[
-        "[]",
-        "[{ name: s0, depends_on: [s1], impact: high, users: 20, owner: web, escalation: standard }, { name: s1, impact: low, users: 10, calendar: office }]",
-        "[{ name: s0, owner: acme, escalation: other, calendar: office }, { name: s1, impact: high, owner: web, depends_on: [s0] }]",
-    ][..]);
+    let services = select(
+        &[
+            "[]",
+            "[{ name: s0, depends_on: [s1], impact: high, users: 20, owner: web, escalation: standard }, { name: s1, impact: low, users: 10, calendar: office }]",
+            "[{ name: s0, owner: acme, escalation: other, calendar: office }, { name: s1, impact: high, owner: web, depends_on: [s0] }]",
+        ][..],
+    );
     let bound = select(&[None, Some("standard"), Some("other")][..]);
     (rules_of_all_sorts_and_unions(), vec((bound, 0u8..3), 3), parts(), services).prop_map(
         |(mut rules, bound, parts, services)| {
@@ -120,10 +138,8 @@ fn setup() -> impl Strategy<Value = Setup> {
 
 /// Leases that outlast the pauses, as often as not.
 fn patient_config() -> impl Strategy<Value = EngineConfig> {
-    (config(), select(&[20u64, 600, 86_400][..])).prop_map(|(config, lease)| EngineConfig {
-        resolve_timeout: std::time::Duration::from_secs(lease),
-        ..config
-    })
+    (config(), select(&[20u64, 600, 86_400][..]))
+        .prop_map(|(config, lease)| EngineConfig { resolve_timeout: std::time::Duration::from_secs(lease), ..config })
 }
 
 fn practised_order() -> impl Strategy<Value = Desk> {
