@@ -251,7 +251,7 @@ impl Shard {
                 Owner::Group(slot) => {
                     self.groups.slots[slot].timer_at = Timestamp::MAX;
                     match self.group_deadline(slot) {
-                        Some(deadline) if deadline <= due => self.group_due(now, slot),
+                        Some(deadline) if deadline <= due => self.group_due(now, due, slot),
                         _ => self.schedule_group(slot),
                     }
                 }

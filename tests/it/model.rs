@@ -6,6 +6,7 @@
 mod desk;
 mod laws;
 mod orders;
+mod practice;
 mod priority;
 mod reference;
 mod suppression;
@@ -309,11 +310,12 @@ fn compiled_with(rules: &[RuleConfig], scope: &[String], services: &str) -> Arc<
 
 fn compiled_by(rules: &[RuleConfig], services: &str, definition: Definition<'_>) -> Arc<RuleSet> {
     let services: Vec<ServiceConfig> = serde_saphyr::from_str(services).expect("services");
+    let usual = ["ops".to_owned()];
+    let sinks = if definition.sinks.is_empty() { &usual[..] } else { definition.sinks };
     let sets: Vec<SetConfig> =
         serde_saphyr::from_str("[{name: hosts, label: service, members: {s0: [h0, h1, h2], s1: [h1]}}]")
             .expect("a set");
-    let (set, problems) =
-        compile(&Definition { rules, sinks: &["ops".to_owned()], sets: &sets, services: &services, ..definition });
+    let (set, problems) = compile(&Definition { rules, sinks, sets: &sets, services: &services, ..definition });
     assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
     Arc::new(set)
 }

@@ -2,7 +2,7 @@
 //! restart after every step, from the journal as well as from a snapshot.
 
 mod documents;
-mod parts;
+pub mod parts;
 mod problems;
 pub mod runner;
 

@@ -68,7 +68,7 @@ pub(super) struct Progress {
     wakes_at: Option<Timestamp>,
     /// Whether the configuration must be asked if it is a major incident.
     asks_major: bool,
-    /// Not kept in the journal: found anew after a restart.
+    /// That it is muted is not kept in the journal: found anew after a restart.
     kept: Kept,
     /// The policy may be another one; after every reload and restart.
     review: bool,
@@ -92,6 +92,7 @@ impl Progress {
             self.hooked,
             self.stood_down,
             self.held_since.is_some(),
+            self.kept == Kept::ByCause,
         ];
         writer.byte(flags.iter().enumerate().map(|(bit, flag)| u8::from(*flag) << bit).sum());
         if let Some(Bound { name, definition }) = &self.policy {
@@ -115,8 +116,8 @@ impl Progress {
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
         let flags = reader.byte()?;
-        let [bound, rests, asks_major, is_major, hooked, stood_down, is_held] =
-            [1, 2, 4, 8, 16, 32, 64].map(|flag| flags & flag != 0);
+        let [bound, rests, asks_major, is_major, hooked, stood_down, is_held, by_cause] =
+            [1, 2, 4, 8, 16, 32, 64, 128].map(|flag| flags & flag != 0);
         let policy = match bound {
             true => Some(Bound { name: reader.text()?.into(), definition: reader.fixed()? }),
             false => None,
@@ -143,7 +144,7 @@ impl Progress {
             next_at,
             wakes_at,
             asks_major,
-            kept: Kept::No,
+            kept: if by_cause { Kept::ByCause } else { Kept::No },
             review: false,
             reached,
             major,

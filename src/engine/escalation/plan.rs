@@ -108,14 +108,24 @@ impl Shard {
         Some(&mut self.groups.slots.get_mut(group)?.incident.as_deref_mut()?.escalation)
     }
 
+    /// Whether the policy may be another one; looked at by itself, before what has become due meanwhile and in its turn.
+    pub(in crate::engine) fn escalation_asks(&self, group: u32) -> bool {
+        self.groups.slots[group].incident.as_deref().is_some_and(|incident| incident.escalation.review)
+    }
+
     /// Binds an incident to the policy that is configured for it now.
-    pub(super) fn escalation_rebind(&mut self, now: Timestamp, group: u32) {
+    pub(in crate::engine) fn escalation_rebind(&mut self, now: Timestamp, group: u32) {
         let wanted = self.wanted_policy(group);
         let on_hold = self.status_of(group) == IncidentStatus::OnHold;
         let Some(progress) = self.progress_mut(group) else { return };
         progress.review = false;
         match (&progress.policy, wanted) {
-            (Some(bound), Some(policy)) if (&bound.name, bound.definition) == (&policy.name, policy.definition) => {}
+            (Some(bound), Some(policy)) if (&bound.name, bound.definition) == (&policy.name, policy.definition) => {
+                if progress.wakes_at.is_some_and(|wakes_at| wakes_at <= now) {
+                    // What has become due meanwhile is planned anew in its turn, after whatever came before it.
+                    return self.schedule_group(group);
+                }
+            }
             (Some(_), Some(policy)) => progress.follow(now, &policy),
             (None, Some(policy)) => {
                 let bound = Bound { name: policy.name.clone(), definition: policy.definition };
@@ -183,7 +193,10 @@ impl Shard {
         let progress = &incident.escalation;
         match progress.kept {
             Kept::Muted => return (None, None),
-            Kept::ByCause => return (None, Some(now.plus(CAUSE_ASKED_EVERY))),
+            Kept::ByCause => {
+                let asks = progress.wakes_at.filter(|asks| *asks > now);
+                return (None, asks.or(Some(now.plus(CAUSE_ASKED_EVERY))));
+            }
             Kept::No => {}
         }
         let asked = progress.asks_major.then_some(now);

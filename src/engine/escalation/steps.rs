@@ -25,13 +25,6 @@ enum Taken<'a> {
 impl Shard {
     /// Does what is due. Whatever it does, something less is due afterwards.
     pub(in crate::engine) fn escalation_due(&mut self, now: Timestamp, group: u32) {
-        let review = self.progress_mut(group).is_some_and(|progress| progress.review);
-        if review {
-            self.escalation_rebind(now, group);
-            if self.escalation_next(group).is_none_or(|next| next > now) {
-                return;
-            }
-        }
         let kept = match () {
             () if self.is_group_muted(group) => Kept::Muted,
             () if self.follows_cause(group) => Kept::ByCause,

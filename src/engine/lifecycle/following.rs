@@ -61,9 +61,9 @@ impl Shard {
         next.into_iter().flatten().min()
     }
 
-    /// Does what is due of all this.
-    pub(in crate::engine) fn following_due(&mut self, now: Timestamp, group: u32) {
-        let due = |next: Option<Timestamp>| next.is_some_and(|next| next <= now);
+    /// Does what of all this was due at `turn`.
+    pub(in crate::engine) fn following_due(&mut self, now: Timestamp, turn: Timestamp, group: u32) {
+        let due = |next: Option<Timestamp>| next.is_some_and(|next| next <= turn);
         if due(self.assess_next(group)) {
             self.assess_due(now, group);
         }

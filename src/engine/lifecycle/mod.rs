@@ -51,14 +51,14 @@ impl Shard {
         state.phase == Phase::Live && state.incident.as_deref().is_some_and(hold)
     }
 
-    /// Whatever is due in a group at `now`.
-    pub(in crate::engine) fn group_due(&mut self, now: Timestamp, group: u32) {
+    /// What is due in a group at `due`, which may be long past by `now`: of the rest, what was due first comes first.
+    pub(in crate::engine) fn group_due(&mut self, now: Timestamp, due: Timestamp, group: u32) {
         self.miss_waits(now, group);
         let Some(state) = self.groups.slots.get(group) else { return };
         match state.phase {
             Phase::Waiting(until) if until <= now => return self.wait_over(now, group),
             Phase::Gathering if self.expires_at(group) <= now => return self.expire(group),
-            Phase::Live | Phase::Resolved => self.incident_due(now, group),
+            Phase::Live | Phase::Resolved => self.incident_due(now, due, group),
             _ => {}
         }
         if self.groups.slots.get(group).is_some() {
@@ -66,19 +66,26 @@ impl Shard {
         }
     }
 
-    fn incident_due(&mut self, now: Timestamp, group: u32) {
+    fn incident_due(&mut self, now: Timestamp, due: Timestamp, group: u32) {
         let Some(incident) = self.groups.slots[group].incident.as_deref() else { return };
-        let due = |guard| self.holds(now, group, guard, Given::default());
-        let (clear, over) = (due(Guard::AllClear), due(Guard::ReopenWindowPassed));
+        let holds = |guard| self.holds(now, group, guard, Given::default());
+        let (clear, over) = (holds(Guard::AllClear), holds(Guard::ReopenWindowPassed));
         let storm = self.groups.slots[group].storm.as_deref();
+        // Its end takes along what is gathered, so it may come before its turn; a target that has passed before is told first.
+        let ended = incident.clear_since.filter(|_| clear).map(|since| since.plus(incident.policy.resolve_after));
+        let deadline = self.deadlines_next(group);
         match incident.status {
+            // Due at once, and nothing else with it.
+            status if status.is_live() && self.escalation_asks(group) => self.escalation_rebind(now, group),
             _ if storm.is_some_and(|storm| storm.is_due(now)) => self.storm_over(now, group),
             // What has passed before it ends is said before.
-            _ if self.deadlines_next(group).is_some_and(|due| due <= now) => self.deadlines_due(now, group),
+            _ if deadline.is_some_and(|deadline| deadline <= ended.map_or(due, |ended| ended.max(due))) => {
+                self.deadlines_due(now, group)
+            }
             IncidentStatus::Resolved if over => self.close(now, group, Reason::ReopenWindowPassed, "final".to_owned()),
             status if status.is_live() && clear => self.resolve(now, group),
-            _ if incident.gathered.due.is_some_and(|due| due <= now) => self.flush(now, group),
-            _ => self.following_due(now, group),
+            _ if incident.gathered.due.is_some_and(|flush| flush <= due) => self.flush(now, group),
+            _ => self.following_due(now, due, group),
         }
     }
 

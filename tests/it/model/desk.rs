@@ -59,13 +59,13 @@ fn fixed(doc: &IncidentDoc) -> IncidentDoc {
 
 /// What is known of every incident by its timeline.
 #[derive(Default)]
-struct Watch {
+pub struct Watch {
     known: BTreeMap<IncidentId, (IncidentStatus, u64, Timestamp, u64)>,
 }
 
 impl Watch {
     /// Takes decisions in, each of which must be a row of the table, later than the one before it.
-    fn see(&mut self, decisions: &[Decision]) -> Result<(), TestCaseError> {
+    pub fn see(&mut self, decisions: &[Decision]) -> Result<(), TestCaseError> {
         for decision in decisions {
             let doc = &decision.incident;
             let (before, sequence, at, version) =
