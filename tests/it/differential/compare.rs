@@ -156,7 +156,9 @@ impl Chapter {
             ),
             (we.kept_back, "an incident of which all that fires is muted says nothing but its end"),
             (
-                meets(&our.resolved, &(&before.we.told - &before.we.members)),
+                // An end that was kept back, or one whose alert has come back meanwhile.
+                meets(&our.resolved, &(&before.we.told - &before.we.members))
+                    || (before.we.kept_back && ours.is_some() && theirs.is_none()),
                 "what was kept back is told when it is muted no longer",
             ),
             (meets(&now.with(Op::Flap), &now.firing()), "an alert that ended and came back is told"),
