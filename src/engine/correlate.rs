@@ -153,9 +153,9 @@ impl Shard {
         self.leave_others(now, slot, &targets);
         for group in targets {
             best = better(best, self.observe(sighting, group));
-            let settled = |membership: &mut Membership| membership.firing || membership.let_go.is_some();
-            if !self.alerts.slots[slot].membership(group).is_some_and(settled) {
-                // A newer event may be taken where this one was not.
+            if !self.alerts.slots[slot].membership(group).is_some_and(|membership| membership.firing) {
+                // A newer event may be taken where this one was not, and what was let go looks anew with every repeat, as
+                // it does after a restart.
                 epoch = 0;
             }
         }

@@ -29,6 +29,8 @@ impl Shard {
             let state = &mut self.groups.slots[group];
             state.firing -= 1;
             state.let_go += u32::from(fires);
+            // Its repeats look for its rules anew, as they do after a restart.
+            self.alerts.slots[*slot].epoch = 0;
             self.member_hushed(*slot, group);
             self.mark_alert(*slot, Dirty::Whole);
             self.schedule_alert(*slot);
