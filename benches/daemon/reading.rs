@@ -1,16 +1,20 @@
 //! How fast incidents are read while a storm comes in: 10,000 are open, and readers ask on a schedule that does not wait
 //! for answers, so that an answer which is late is seen as late.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
+use bytes::Bytes;
 use comfy_table::{Table, presets};
 use incidentd::clock::{Clock, Stopwatch};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::grpc;
 use crate::http;
@@ -24,20 +28,54 @@ const REQUESTS: usize = 150;
 const EVERY: Duration = Duration::from_millis(40);
 /// What listing and showing must reach.
 const GOAL: Duration = Duration::from_millis(50);
-/// Events that are prepared of a storm; they are sent again and again.
-const STORM_EVENTS: usize = 200_000;
+/// Events that are prepared together.
+const STORM_EVENTS: usize = 40 * BATCH;
+/// How far apart they happen: as they would at the pace of a storm.
+const SPAN: Duration = Duration::from_millis(100);
 const BATCH: usize = 512;
+/// How many bodies may wait for the stream, so that preparing the next ones does not slow it down.
+const BODIES_AHEAD: usize = 64;
 /// How long the gauges may take to show what was sent.
 const BALANCED_WITHIN: Duration = Duration::from_secs(20);
 
-/// What comes in meanwhile.
+/// What comes in meanwhile, over one gRPC stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Storm {
     Nothing,
-    /// Repeats of 1,000 alerts of open incidents, as fast as they are taken.
-    Repeats,
-    /// New alerts of open incidents, as fast as they are taken: each changes an incident.
-    NewAlerts,
+    /// Repeats of 1,000 alerts of open incidents.
+    Repeats(Pace),
+    /// New alerts of open incidents: each changes one.
+    NewAlerts(Pace),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// Events a second.
+    Steady(u32),
+    /// As fast as they are taken.
+    Full,
+}
+
+const STORMS: [Storm; 5] = [
+    Storm::Nothing,
+    Storm::Repeats(Pace::Steady(200_000)),
+    Storm::NewAlerts(Pace::Steady(50_000)),
+    Storm::Repeats(Pace::Full),
+    Storm::NewAlerts(Pace::Full),
+];
+
+impl fmt::Display for Storm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, pace) = match self {
+            Storm::Nothing => return f.write_str("nothing"),
+            Storm::Repeats(pace) => ("repeats", pace),
+            Storm::NewAlerts(pace) => ("new alerts", pace),
+        };
+        match pace {
+            Pace::Steady(rate) => write!(f, "{what}, {rate} a second"),
+            Pace::Full => write!(f, "{what}, at full speed"),
+        }
+    }
 }
 
 /// What is asked for.
@@ -48,8 +86,8 @@ pub async fn measure(disk: &Path) -> anyhow::Result<String> {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["meanwhile", "events/s", "asked for", "p50 ms", "p99 ms", "most ms", "p99 ≤ 50 ms"]);
-    for storm in [Storm::Nothing, Storm::Repeats, Storm::NewAlerts] {
-        for line in under(storm, disk).await.with_context(|| format!("reading under {storm:?}"))? {
+    for storm in STORMS {
+        for line in under(storm, disk).await.with_context(|| format!("reading meanwhile {storm}"))? {
             eprintln!("reading: {}", line.join(" | "));
             table.add_row(line);
         }
@@ -64,7 +102,7 @@ async fn under(storm: Storm, disk: &Path) -> anyhow::Result<Vec<Vec<String>>> {
     let open = Work { events: OPEN, alerts: OPEN, services: OPEN, start };
     grpc::push_stream(address, open.protobuf(BATCH)).await?;
     let ids = Arc::new(open_incidents(&server).await?);
-    let (over, sent) = (Arc::new(AtomicBool::new(storm == Storm::Nothing)), Arc::new(AtomicUsize::new(0)));
+    let (over, sent) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
     let storming = tokio::spawn(blow(address, storm, over.clone(), sent.clone()));
     let mut lines = Vec::new();
     for kind in KINDS {
@@ -75,16 +113,11 @@ async fn under(storm: Storm, disk: &Path) -> anyhow::Result<Vec<Vec<String>>> {
         let share = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
         let ms = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1_000.0);
         let met = if share(99) <= GOAL { "met" } else { "NOT MET" };
-        let what = match storm {
-            Storm::Nothing => "nothing",
-            Storm::Repeats => "repeats",
-            Storm::NewAlerts => "new alerts",
-        };
         let cells =
-            [what.to_owned(), format!("{rate:.0}"), kind.to_owned(), ms(share(50)), ms(share(99)), ms(share(100))];
+            [storm.to_string(), format!("{rate:.0}"), kind.to_owned(), ms(share(50)), ms(share(99)), ms(share(100))];
         lines.push([&cells[..], &[met.to_owned()]].concat());
     }
-    over.store(true, Ordering::Relaxed);
+    over.cancel();
     storming.await??;
     Ok(lines)
 }
@@ -117,36 +150,39 @@ async fn open_incidents(server: &Server) -> anyhow::Result<Vec<String>> {
 }
 
 /// Sends until it is over.
-async fn blow(address: SocketAddr, storm: Storm, over: Arc<AtomicBool>, sent: Arc<AtomicUsize>) -> anyhow::Result<()> {
+async fn blow(address: SocketAddr, storm: Storm, over: CancellationToken, sent: Arc<AtomicUsize>) -> anyhow::Result<()> {
+    let (bodies, taken) = mpsc::channel(BODIES_AHEAD);
+    let storming = std::thread::spawn(move || prepare(storm, &over, &bodies, &sent));
+    grpc::push(address, ReceiverStream::new(taken)).await?;
+    storming.join().map_err(|_| anyhow!("the storm broke off"))
+}
+
+/// Makes what is sent, on a thread of its own, which keeps nobody waiting who looks at the clock.
+fn prepare(storm: Storm, over: &CancellationToken, bodies: &mpsc::Sender<Bytes>, sent: &AtomicUsize) {
     let start = Clock::system().now().minus(Duration::from_secs(30));
-    let mut pass = 0;
-    while !over.load(Ordering::Relaxed) {
-        let work = match storm {
-            Storm::Nothing => return Ok(()),
-            Storm::Repeats => {
-                Work { start: start.plus(Duration::from_secs(pass)), ..Work::new(Shape::Storm, STORM_EVENTS, start) }
-            }
+    let (began, mut made) = (Stopwatch::start(), 0_u32);
+    for pass in 0.. {
+        let work = Work { start: start.plus(SPAN * pass), ..Work::new(Shape::Storm, STORM_EVENTS, start) };
+        let (work, first, pace) = match storm {
+            Storm::Nothing => return,
+            Storm::Repeats(pace) => (work, 0, pace),
             // The first so many hosts are known already; a pass has hosts of its own after them.
-            Storm::NewAlerts => {
-                let events = STORM_EVENTS / 10;
-                Work { events, alerts: events, services: OPEN, start: start.plus(Duration::from_secs(pass)) }
+            Storm::NewAlerts(pace) => {
+                let work = Work { alerts: STORM_EVENTS, services: OPEN, ..work };
+                (work, OPEN + pass as usize * STORM_EVENTS, pace)
             }
         };
-        let bodies = if storm == Storm::NewAlerts {
-            work.protobuf_from(OPEN + pass as usize * work.events, BATCH)
-        } else {
-            work.protobuf(BATCH)
-        };
-        pass += 1;
-        for piece in bodies.chunks(32) {
-            if over.load(Ordering::Relaxed) {
-                break;
+        for body in work.protobuf_from(first, BATCH) {
+            if let Pace::Steady(rate) = pace {
+                std::thread::sleep((Duration::from_secs(1) / rate * made).saturating_sub(began.elapsed()));
             }
-            grpc::push_stream(address, piece.to_vec()).await?;
-            sent.fetch_add(piece.len() * BATCH, Ordering::Relaxed);
+            if over.is_cancelled() || bodies.blocking_send(body).is_err() {
+                return;
+            }
+            sent.fetch_add(BATCH, Ordering::Relaxed);
+            made += BATCH as u32;
         }
     }
-    Ok(())
 }
 
 /// How long each answer took from when it was to be asked for.

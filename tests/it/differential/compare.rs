@@ -143,6 +143,7 @@ impl Chapter {
         let (their, our) = (theirs.as_ref().unwrap_or(&none), ours.as_ref().unwrap_or(&none));
         let meets = |one: &Names, other: &Names| !one.is_disjoint(other);
         let stayed = &before.we.members & &we.members;
+        let joined = &we.members - &before.we.members;
         [
             (meets(&their.resolved, &now.with(Op::Stray)), "a resolve of what did not fire is not told"),
             (meets(&our.resolved, &now.muted()), "an end is told although it is muted"),
@@ -151,14 +152,14 @@ impl Chapter {
                 "what was told before it was muted is not told again after it",
             ),
             (
-                theirs.is_none() && meets(&(&we.members - &before.we.members), &before.they),
+                theirs.is_none() && meets(&joined, &before.they),
                 "what comes back is told although its end was muted",
             ),
             (we.kept_back, "an incident of which all that fires is muted says nothing but its end"),
             (
-                // An end that was kept back, or one whose alert has come back meanwhile.
+                // An end that was kept back, or one whose alert has come back meanwhile, so that nothing else is new.
                 meets(&our.resolved, &(&before.we.told - &before.we.members))
-                    || (before.we.kept_back && ours.is_some() && theirs.is_none()),
+                    || (before.we.kept_back && joined.is_empty() && ours.is_some() && theirs.is_none()),
                 "what was kept back is told when it is muted no longer",
             ),
             (meets(&now.with(Op::Flap), &now.firing()), "an alert that ended and came back is told"),
