@@ -20,10 +20,7 @@ pub async fn push_stream(address: SocketAddr, requests: Vec<Bytes>) -> anyhow::R
 }
 
 /// Sends what a stream yields until it ends, and says how many answers came.
-pub async fn push(
-    address: SocketAddr,
-    requests: impl Stream<Item = Bytes> + Send + 'static,
-) -> anyhow::Result<usize> {
+pub async fn push(address: SocketAddr, requests: impl Stream<Item = Bytes> + Send + 'static) -> anyhow::Result<usize> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20);

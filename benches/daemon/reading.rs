@@ -59,7 +59,7 @@ enum Pace {
 const STORMS: [Storm; 5] = [
     Storm::Nothing,
     Storm::Repeats(Pace::Steady(200_000)),
-    Storm::NewAlerts(Pace::Steady(50_000)),
+    Storm::NewAlerts(Pace::Steady(20_000)),
     Storm::Repeats(Pace::Full),
     Storm::NewAlerts(Pace::Full),
 ];
@@ -150,7 +150,12 @@ async fn open_incidents(server: &Server) -> anyhow::Result<Vec<String>> {
 }
 
 /// Sends until it is over.
-async fn blow(address: SocketAddr, storm: Storm, over: CancellationToken, sent: Arc<AtomicUsize>) -> anyhow::Result<()> {
+async fn blow(
+    address: SocketAddr,
+    storm: Storm,
+    over: CancellationToken,
+    sent: Arc<AtomicUsize>,
+) -> anyhow::Result<()> {
     let (bodies, taken) = mpsc::channel(BODIES_AHEAD);
     let storming = std::thread::spawn(move || prepare(storm, &over, &bodies, &sent));
     grpc::push(address, ReceiverStream::new(taken)).await?;

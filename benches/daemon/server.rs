@@ -19,6 +19,8 @@ use crate::rules::{RULES, rules_yaml};
 /// Ticks of `/proc/PID/stat` in a second; fixed on Linux, whatever the kernel's own tick.
 const TICKS_PER_SECOND: f64 = 100.0;
 const START_MAX: Duration = Duration::from_secs(30);
+/// More than any work has, so that none is refused.
+const MAX_ALERTS: u32 = 16_000_000;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A server that uses less of a core than this over [`REST`] is at rest.
 const REST_SHARE: f64 = 0.04;
@@ -152,7 +154,8 @@ fn free_address() -> anyhow::Result<SocketAddr> {
 fn incidentd(dir: &Path, address: SocketAddr) -> anyhow::Result<Command> {
     let at = dir.display();
     let sink = format!("sinks:\n  - name: journal\n    type: file\n    path: {at}/incidents.jsonl\n");
-    let config = format!("listen: {address}\ndata_dir: {at}/data\n{sink}{}", rules_yaml(RULES));
+    let limits = format!("max_alerts: {MAX_ALERTS}\n");
+    let config = format!("listen: {address}\ndata_dir: {at}/data\n{limits}{sink}{}", rules_yaml(RULES));
     fs::write(dir.join("incidentd.yaml"), config)?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_incidentd"));
     command.arg("run").arg("--config").arg(dir.join("incidentd.yaml"));

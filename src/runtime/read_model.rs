@@ -128,7 +128,8 @@ impl ReadModel {
     fn places_after(&self, query: &IncidentQuery, after: Option<Place>) -> Vec<Place> {
         let indexes = self.indexes.read().unwrap_or_else(PoisonError::into_inner);
         let end = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let range = |index: &BTreeSet<Place>| index.range((Bound::Unbounded, end)).rev().take(PLACES).copied().collect();
+        let range =
+            |index: &BTreeSet<Place>| index.range((Bound::Unbounded, end)).rev().take(PLACES).copied().collect();
         indexes.shortest(query).map(range).unwrap_or_default()
     }
 

@@ -151,10 +151,7 @@ impl Chapter {
                 theirs.is_some() && ours.is_none() && meets(&(&their.firing - &before.they), &stayed),
                 "what was told before it was muted is not told again after it",
             ),
-            (
-                theirs.is_none() && meets(&joined, &before.they),
-                "what comes back is told although its end was muted",
-            ),
+            (theirs.is_none() && meets(&joined, &before.they), "what comes back is told although its end was muted"),
             (we.kept_back, "an incident of which all that fires is muted says nothing but its end"),
             (
                 // An end that was kept back, or one whose alert has come back meanwhile, so that nothing else is new.
