@@ -93,6 +93,17 @@ fn decode_and_normalise(criterion: &mut Criterion) {
     }
 }
 
+/// Decode and normalise what came before, as far as the memo holds it; and what it has no use of.
+fn recognise(criterion: &mut Criterion) {
+    for (name, alerts) in [("1,000 alerts", 1_000), ("10,000 alerts", 10_000), ("100,000 alerts", 100_000)] {
+        let mut front = Front::default();
+        let bodies = work(Shape::Unique, alerts).protobuf(BATCH);
+        let mut pass = || bodies.iter().for_each(|body| drop(black_box(normalised(&mut front, body))));
+        (0..3).for_each(|_| pass());
+        group(criterion, "recognise", alerts).bench_function(name, |bencher| bencher.iter(&mut pass));
+    }
+}
+
 fn fingerprint(criterion: &mut Criterion) {
     let mut front = Front::default();
     let batch = normalised(&mut front, &bodies()[0].1);
@@ -256,6 +267,7 @@ fn restore(criterion: &mut Criterion) {
 criterion_group!(
     benches,
     decode_and_normalise,
+    recognise,
     fingerprint,
     apply_repeats,
     apply_new,

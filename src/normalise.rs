@@ -104,24 +104,57 @@ impl Normaliser {
         rejects: &mut Vec<Reject>,
     ) -> Normalised {
         let mut noticed = Normalised::default();
-        let mut kept = 0;
-        for at in 0..batch.events.len() {
-            let mut event = batch.events[at];
+        let believed = Believed::new(&self.event_time, now, identified_by);
+        let mut events = std::mem::take(&mut batch.events);
+        events.retain_mut(|event| {
+            let outcome = self.settle(&mut scratch.hasher, batch, event, &believed, identified_by);
+            let accepted = outcome.is_ok();
+            match outcome {
+                Ok(()) => self.notice(batch, event, &mut noticed),
+                Err(reject) => rejects.push(reject),
+            }
+            accepted
+        });
+        batch.events = events;
+        noticed
+    }
+
+    /// Checks and completes an event. Of one whose bytes came before only what differs between repeats is left to do.
+    fn settle(
+        &self,
+        hasher: &mut Hasher,
+        batch: &mut Batch,
+        event: &mut Event,
+        believed: &Believed,
+        identified_by: IdentifiedBy,
+    ) -> Result<(), Reject> {
+        if event.recognised {
+            check_text(event, b"id", event.id, self.limits.label_value_bytes.as_usize())?;
+            settle_times(event, believed)?;
+        } else {
             batch.sort_pairs(event.labels);
             batch.sort_pairs(event.annotations);
-            if let Err(reject) =
-                self.check(batch, &event).and_then(|()| self.settle_times(&mut event, now, identified_by))
-            {
-                rejects.push(reject);
-                continue;
-            }
-            noticed.clamped += u64::from(event.clamped);
-            self.identify(&mut scratch.hasher, batch, &mut event, identified_by, &mut noticed);
-            batch.events[kept] = event;
-            kept += 1;
+            self.check(batch, event)?;
+            settle_times(event, believed)?;
+            self.identify(hasher, batch, event, identified_by);
         }
-        batch.events.truncate(kept);
-        noticed
+        event.key = EventKey::NONE;
+        if !event.id.is_empty() {
+            hasher.reset(domain::EVENT).part(batch.bytes(event.source)).part(batch.bytes(event.id));
+            event.key = EventKey(hasher.finish128());
+        }
+        Ok(())
+    }
+
+    fn notice(&self, batch: &Batch, event: &Event, noticed: &mut Normalised) {
+        noticed.clamped += u64::from(event.clamped);
+        if event.lacks_key_label {
+            noticed.key_label_missing += 1;
+            if noticed.first_missing.is_none() {
+                let mut names = self.fingerprint_labels.iter().flatten();
+                noticed.first_missing = names.find(|name| label(batch, event, name).is_none()).cloned();
+            }
+        }
     }
 
     fn check(&self, batch: &Batch, event: &Event) -> Result<(), Reject> {
@@ -138,9 +171,7 @@ impl Normaliser {
             (b"summary", event.summary, long_max),
         ];
         for (field, text, max) in texts {
-            if text.len() > max {
-                return Err(too_long(event, Code::TooLarge, &[field], text.len(), max));
-            }
+            check_text(event, field, text, max)?;
         }
         self.check_pairs(batch, event, b"labels", event.labels, value_max)?;
         self.check_pairs(batch, event, b"annotations", event.annotations, long_max)?;
@@ -202,45 +233,7 @@ impl Normaliser {
         Err(Reject::new(event.index, Code::Labels, pointer(&[field]), message))
     }
 
-    /// Sets `occurred_at`, clamped to the sane range.
-    ///
-    /// A lease follows its event's clock: when that runs ahead, the lease keeps its length. An end that the clamping
-    /// leaves in the past is dropped, so that the default lease holds.
-    fn settle_times(&self, event: &mut Event, now: Timestamp, identified_by: IdentifiedBy) -> Result<(), Reject> {
-        let Some(occurred_at) = event.occurred_at else {
-            event.occurred_at = Some(now);
-            return Ok(());
-        };
-        if let Some(ends_at) = event.ends_at
-            && event.status == Status::Firing
-            && ends_at < occurred_at
-        {
-            let message = format!("{ends_at} lies before occurred_at ({occurred_at})");
-            return Err(Reject::new(event.index, Code::TimeOrder, "/ends_at", message));
-        }
-        let ahead = occurred_at > now.plus(self.event_time.max_ahead);
-        // Prometheus repeats the start of an alert with every re-send, for as long as the alert fires.
-        let repeats_its_start = identified_by == IdentifiedBy::AllLabels;
-        let behind = !repeats_its_start && occurred_at < now.minus(self.event_time.max_age);
-        if ahead || behind {
-            event.clamped = true;
-            event.occurred_at = Some(now);
-            event.ends_at = match event.ends_at {
-                Some(ends_at) if ahead => Some(now.plus(ends_at.since(occurred_at))),
-                ends_at => ends_at.filter(|ends_at| *ends_at > now),
-            };
-        }
-        Ok(())
-    }
-
-    fn identify(
-        &self,
-        hasher: &mut Hasher,
-        batch: &Batch,
-        event: &mut Event,
-        identified_by: IdentifiedBy,
-        noticed: &mut Normalised,
-    ) {
+    fn identify(&self, hasher: &mut Hasher, batch: &Batch, event: &mut Event, identified_by: IdentifiedBy) {
         let source = batch.bytes(event.source);
         let mut by_all_labels = false;
         if !event.dedup_key.is_empty() {
@@ -248,7 +241,7 @@ impl Normaliser {
         } else {
             hasher.reset(domain::LABELS).part(source);
             let configured = self.fingerprint_labels.as_deref().filter(|_| identified_by != IdentifiedBy::AllLabels);
-            let found = configured.is_some_and(|names| key_labels(hasher, batch, event, names, noticed));
+            let found = configured.is_some_and(|names| key_labels(hasher, batch, event, names));
             if !found {
                 by_all_labels = true;
                 batch.pairs(event.labels).iter().for_each(|pair| add_pair(hasher, batch, pair));
@@ -256,11 +249,6 @@ impl Normaliser {
         }
         event.fingerprint = Fingerprint(hasher.finish128());
         event.scope = self.scope(hasher, batch, event);
-        event.key = EventKey::NONE;
-        if !event.id.is_empty() {
-            hasher.reset(domain::EVENT).part(source).part(batch.bytes(event.id));
-            event.key = EventKey(hasher.finish128());
-        }
         event.content = content(hasher, batch, event, by_all_labels);
     }
 
@@ -279,8 +267,59 @@ impl Normaliser {
     }
 }
 
+/// When events of a batch may have happened.
+struct Believed {
+    now: Timestamp,
+    /// `None` when the past is believed, however far.
+    earliest: Option<Timestamp>,
+    latest: Timestamp,
+}
+
+impl Believed {
+    fn new(range: &EventTime, now: Timestamp, identified_by: IdentifiedBy) -> Self {
+        // Prometheus repeats the start of an alert with every re-send, for as long as the alert fires.
+        let repeats_its_start = identified_by == IdentifiedBy::AllLabels;
+        let earliest = (!repeats_its_start).then(|| now.minus(range.max_age));
+        Self { now, earliest, latest: now.plus(range.max_ahead) }
+    }
+}
+
+/// Sets `occurred_at`, clamped to the sane range.
+///
+/// A lease follows its event's clock: when that runs ahead, the lease keeps its length. An end that the clamping
+/// leaves in the past is dropped, so that the default lease holds.
+fn settle_times(event: &mut Event, believed: &Believed) -> Result<(), Reject> {
+    let now = believed.now;
+    let Some(occurred_at) = event.occurred_at else {
+        event.occurred_at = Some(now);
+        return Ok(());
+    };
+    if let Some(ends_at) = event.ends_at
+        && event.status == Status::Firing
+        && ends_at < occurred_at
+    {
+        let message = format!("{ends_at} lies before occurred_at ({occurred_at})");
+        return Err(Reject::new(event.index, Code::TimeOrder, "/ends_at", message));
+    }
+    let ahead = occurred_at > believed.latest;
+    let behind = believed.earliest.is_some_and(|earliest| occurred_at < earliest);
+    if ahead || behind {
+        event.clamped = true;
+        event.occurred_at = Some(now);
+        event.ends_at = match event.ends_at {
+            Some(ends_at) if ahead => Some(now.plus(ends_at.since(occurred_at))),
+            ends_at => ends_at.filter(|ends_at| *ends_at > now),
+        };
+    }
+    Ok(())
+}
+
 /// Annotations, summaries and addresses may be so many times as long as a label value.
 const LONG_TEXT_FACTOR: usize = 16;
+
+fn check_text(event: &Event, field: &[u8], text: Text, max: usize) -> Result<(), Reject> {
+    if text.len() > max { Err(too_long(event, Code::TooLarge, &[field], text.len(), max)) } else { Ok(()) }
+}
 
 fn too_long(event: &Event, code: Code, place: &[&[u8]], len: usize, max: usize) -> Reject {
     let message = format!("{len}>{max} bytes; shorten it, or raise the limit under limits");
@@ -310,20 +349,16 @@ fn add_pair(hasher: &mut Hasher, batch: &Batch, pair: &Pair) {
 }
 
 /// Adds the labels named in the configuration; false when the event has none of them.
-fn key_labels(hasher: &mut Hasher, batch: &Batch, event: &Event, names: &[String], noticed: &mut Normalised) -> bool {
-    let (mut found, mut missing) = (false, None);
+fn key_labels(hasher: &mut Hasher, batch: &Batch, event: &mut Event, names: &[String]) -> bool {
+    let mut found = false;
     for name in names {
         match label(batch, event, name) {
             Some(pair) => {
                 add_pair(hasher, batch, pair);
                 found = true;
             }
-            None => missing = missing.or(Some(name)),
+            None => event.lacks_key_label = true,
         }
-    }
-    if let Some(name) = missing {
-        noticed.key_label_missing += 1;
-        noticed.first_missing.get_or_insert_with(|| name.clone());
     }
     found
 }

@@ -1,11 +1,12 @@
 //! The pure half of a door, and the rules, as the daemon has them.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use incidentd::clock::Clock;
 use incidentd::event::{Batch, Limits, Reject, Text};
-use incidentd::formats::{Decoder, Format, Payload, SeverityMap, Shape};
+use incidentd::formats::{Decoder, Format, Memo, Payload, SeverityMap, Shape};
 use incidentd::normalise::{IdentifiedBy, NormaliseConfig, Normaliser, Scratch};
 use incidentd::rules::{Definition, RuleConfig, RuleSet, compile};
 
@@ -23,11 +24,12 @@ pub fn rule_set(count: usize) -> Arc<RuleSet> {
     Arc::new(set)
 }
 
-/// The front half, as the doors have it.
+/// The front half, as the doors have it; one batch at a time, each decoded and then normalised.
 pub struct Front {
     decoder: Decoder,
     normaliser: Normaliser,
     scratch: Scratch,
+    memo: RefCell<Memo>,
     clock: Clock,
 }
 
@@ -35,7 +37,8 @@ impl Default for Front {
     fn default() -> Self {
         let decoder = Decoder::new(Limits::default(), SeverityMap::default());
         let normaliser = Normaliser::new(NormaliseConfig::default());
-        Self { decoder, normaliser, scratch: Scratch::default(), clock: Clock::system() }
+        let (scratch, memo) = (Scratch::default(), RefCell::default());
+        Self { decoder, normaliser, scratch, memo, clock: Clock::system() }
     }
 }
 
@@ -47,7 +50,8 @@ impl Front {
         let (span, received_at) = (0..body.len(), batch.received_at);
         let payload =
             Payload { format, shape: Shape::Many, span, first_index: 0, source: Text::default(), received_at };
-        self.decoder.decode(&payload, &mut batch, &mut rejects).expect("the body is readable");
+        let memo = &mut self.memo.borrow_mut();
+        self.decoder.recall(memo, &payload, &mut batch, &mut rejects).expect("the body is readable");
         assert!(rejects.is_empty(), "{rejects:?}");
         batch
     }
@@ -61,5 +65,6 @@ impl Front {
         let mut rejects = Vec::new();
         self.normaliser.normalise(&mut self.scratch, batch, batch.received_at, by, &mut rejects);
         assert!(rejects.is_empty(), "{rejects:?}");
+        self.memo.get_mut().learn(batch);
     }
 }

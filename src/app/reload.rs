@@ -11,7 +11,7 @@ use crate::api::Reloaded;
 use crate::config::Config;
 use crate::engine::{EngineConfig, SourceLateness};
 use crate::formats::Decoder;
-use crate::ingest::Settings;
+use crate::ingest::{Memos, Settings};
 use crate::normalise::{EventTime, NormaliseConfig, Normaliser};
 
 /// The engine's part of a configuration.
@@ -47,6 +47,7 @@ pub(super) fn intake_settings(config: &Config) -> Settings {
         decoder: Decoder::new(config.limits.clone(), severities),
         normaliser: Normaliser::new(normalise),
         resolve_timeout: config.resolve_timeout,
+        memos: Memos::default(),
     }
 }
 

@@ -26,6 +26,11 @@ impl Text {
         Self { start: start as u32, len: len as u32 }
     }
 
+    /// Where it begins in the received bytes; `None` when it lies in the arena.
+    pub fn start_in_buffer(self) -> Option<usize> {
+        (self.start & IN_ARENA == 0).then_some(self.start as usize)
+    }
+
     /// Whether nothing is there.
     pub fn is_empty(self) -> bool {
         self.len == 0
@@ -103,6 +108,10 @@ pub struct Event {
     /// The Kafka offset, 0 elsewhere.
     pub offset: i64,
 
+    /// Its bytes came before: all that does not differ between repeats is checked, sorted and hashed already.
+    pub recognised: bool,
+    /// A label is missing that is configured as part of its identity.
+    pub lacks_key_label: bool,
     /// `occurred_at` lay outside the sane range and was replaced by the receive time.
     pub clamped: bool,
     /// The identity of the alert.
@@ -176,6 +185,19 @@ impl Batch {
     /// Appends a pair.
     pub fn push_pair(&mut self, name: Text, value: Text) {
         self.pairs.push(Pair { name, value });
+    }
+
+    /// Appends pairs whose texts lie in the received bytes behind `base`: start and length of name and value.
+    #[inline]
+    pub fn push_near_pairs(&mut self, base: u32, pairs: &[[u16; 4]]) -> Pairs {
+        let start = self.pairs.len() as u32;
+        let text = |start: u16, len: u16| Text { start: base + u32::from(start), len: u32::from(len) };
+        let whole = |&[name, name_len, value, value_len]: &[u16; 4]| Pair {
+            name: text(name, name_len),
+            value: text(value, value_len),
+        };
+        self.pairs.extend(pairs.iter().map(whole));
+        Pairs { start, len: pairs.len() as u32 }
     }
 
     /// The pairs appended since `mark`.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::event::{Code, Kind, Pairs, Reject, Severity, Status, Text, Timestamp, pointer};
 
 use super::intake::Intake;
-use super::wire::{Field, Malformed, Payload as Wire, Utf8, Walk, usual_entry};
+use super::wire::{Field, Malformed, Payload as Wire, Utf8, Walk, usual_entry, usual_time};
 use super::{Payload, Shape};
 
 const LABELS: u32 = 7;
@@ -51,7 +51,11 @@ fn request<'a>(
 fn event<'a>(bytes: &'a [u8], span: Range<usize>, utf8: &mut Utf8<'a>, intake: &mut Intake<'_>) -> Result<(), Reject> {
     intake.begin()?;
     let len = span.len();
-    let outcome = Reading { bytes, utf8, intake, run: Run::default() }.event(span);
+    let mut reading = Reading { bytes, utf8, intake, run: Run::default() };
+    let outcome = match reading.recall(&span) {
+        Some(outcome) => outcome,
+        None => reading.event(span),
+    };
     if let Err(reject) = outcome {
         intake.note(reject);
     }
@@ -79,6 +83,28 @@ struct Reading<'a, 'b, 'i> {
 }
 
 impl Reading<'_, '_, '_> {
+    /// Reads an event whose bytes came before: only what differs between repeats. `None` for any other.
+    fn recall(&mut self, span: &Range<usize>) -> Option<Result<(), Reject>> {
+        let Intake { memo, batch, event, .. } = &mut *self.intake;
+        let memo = memo.as_deref_mut()?;
+        let found = memo.find(&self.bytes[span.clone()], span.start, event.index)?;
+        memo.fill(&found, span.start, event, batch);
+        Some(found.fit.fields(span.start).try_for_each(|field| self.hole(&field)))
+    }
+
+    #[inline]
+    fn hole(&mut self, field: &Field) -> Result<(), Reject> {
+        match (field.number, &field.payload) {
+            // Looking for ASCII from here on would go over all that need not be read.
+            (1, Wire::Bytes(span)) if simdutf8::basic::from_utf8(&self.bytes[span.clone()]).is_ok() => {
+                self.intake.event.id = Text::in_buffer(span.start, span.len());
+            }
+            (10, Wire::Bytes(span)) => self.intake.event.occurred_at = Some(self.time(span, b"occurred_at")?),
+            _ => return self.field(field),
+        }
+        Ok(())
+    }
+
     fn event(&mut self, span: Range<usize>) -> Result<(), Reject> {
         let mark = self.intake.batch.mark();
         self.walk(span.clone(), |_| true)?;
@@ -195,16 +221,10 @@ impl Reading<'_, '_, '_> {
     }
 
     fn time(&mut self, span: &Range<usize>, name: &'static [u8]) -> Result<Timestamp, Reject> {
-        let (mut seconds, mut nanos) = (0_i64, 0_i64);
-        let mut walk = Walk::new(self.bytes, span.clone());
-        while let Some(field) = walk.next().map_err(|malformed| self.malformed(&[name], &malformed))? {
-            match (field.number, field.payload) {
-                (1, Wire::Varint(value)) => seconds = value as i64,
-                (2, Wire::Varint(value)) => nanos = value as i64,
-                (number @ (1 | 2), payload) => return Err(self.wrong_wire_type(&[name], number, &payload)),
-                _ => {}
-            }
-        }
+        let (seconds, nanos) = match usual_time(self.bytes, span) {
+            Some((seconds, nanos)) => (seconds as i64, nanos as i64),
+            None => self.seconds_and_nanos(span, name)?,
+        };
         match i32::try_from(nanos) {
             Ok(nanos @ 0..1_000_000_000) if SECONDS.contains(&seconds) => Ok(Timestamp::from_parts(seconds, nanos)),
             _ => {
@@ -215,6 +235,21 @@ impl Reading<'_, '_, '_> {
                 Err(self.reject(Code::Time, &[name], message))
             }
         }
+    }
+
+    /// Reads a time in whatever form it is allowed to have; what is missing is zero.
+    fn seconds_and_nanos(&self, span: &Range<usize>, name: &'static [u8]) -> Result<(i64, i64), Reject> {
+        let (mut seconds, mut nanos) = (0, 0);
+        let mut walk = Walk::new(self.bytes, span.clone());
+        while let Some(field) = walk.next().map_err(|malformed| self.malformed(&[name], &malformed))? {
+            match (field.number, field.payload) {
+                (1, Wire::Varint(value)) => seconds = value as i64,
+                (2, Wire::Varint(value)) => nanos = value as i64,
+                (number @ (1 | 2), payload) => return Err(self.wrong_wire_type(&[name], number, &payload)),
+                _ => {}
+            }
+        }
+        Ok((seconds, nanos))
     }
 
     fn name_of<T: Copy>(&self, value: u64, field: &[u8], values: &[T], names: &[&str]) -> Result<T, Reject> {

@@ -4,7 +4,7 @@
 
 use crate::event::{Batch, Code, Event, Limits, Reject, Text, Timestamp, pointer};
 
-use super::{Decoded, Payload};
+use super::{Decoded, Format, Memo, Payload};
 
 /// See the module.
 pub(super) struct Intake<'a> {
@@ -12,6 +12,8 @@ pub(super) struct Intake<'a> {
     /// The event being read.
     pub event: Event,
     pub limits: &'a Limits,
+    /// What is known of events that came before.
+    pub memo: Option<&'a mut Memo>,
     pub received_at: Timestamp,
     /// Whether the event being read names a severity that the map does not know.
     pub event_has_unknown_severity: bool,
@@ -33,14 +35,27 @@ struct Before {
     events: usize,
     pairs: usize,
     rejects: usize,
+    unknown: usize,
 }
 
 impl<'a> Intake<'a> {
-    pub fn new(payload: &Payload, limits: &'a Limits, batch: &'a mut Batch, rejects: &'a mut Vec<Reject>) -> Self {
-        let before = Before { events: batch.events.len(), pairs: batch.mark(), rejects: rejects.len() };
+    pub fn new(
+        payload: &Payload,
+        limits: &'a Limits,
+        memo: Option<&'a mut Memo>,
+        batch: &'a mut Batch,
+        rejects: &'a mut Vec<Reject>,
+    ) -> Self {
+        let mut memo = memo.filter(|_| payload.format == Format::EventProtobuf);
+        if let Some(memo) = &mut memo {
+            memo.begin(batch.text(payload.source));
+        }
+        let unknown = memo.as_ref().map_or(0, |memo| memo.unknown());
+        let before = Before { events: batch.events.len(), pairs: batch.mark(), rejects: rejects.len(), unknown };
         Self {
             event: Event::default(),
             limits,
+            memo,
             received_at: payload.received_at,
             event_has_unknown_severity: false,
             unknown_severities: 0,
@@ -157,6 +172,9 @@ impl<'a> Intake<'a> {
         self.batch.events.truncate(self.before.events);
         self.batch.truncate_pairs(self.before.pairs);
         self.rejects.truncate(self.before.rejects);
+        if let Some(memo) = &mut self.memo {
+            memo.take_back(self.before.unknown);
+        }
     }
 
     /// What was in the payload.

@@ -12,6 +12,8 @@ mod fields;
 mod intake;
 mod json;
 mod json_string;
+mod memo;
+mod outline;
 mod severity_map;
 mod wire;
 
@@ -22,6 +24,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::event::{Batch, Limits, Reject, Text, Timestamp};
 pub use event_schema::{AlertFields, EventFields};
 use intake::Intake;
+pub use memo::Memo;
 pub use severity_map::SeverityMap;
 
 /// How the bytes of a source are to be read.
@@ -135,9 +138,37 @@ impl Decoder {
     /// # Panics
     /// When the span does not lie in the batch's buffer.
     pub fn decode(&self, payload: &Payload, batch: &mut Batch, rejects: &mut Vec<Reject>) -> Result<Decoded, Reject> {
+        self.decode_with(None, payload, batch, rejects)
+    }
+
+    /// The same, but recognises repeats. The memo must [learn](Memo::learn) from the batch before the next one, and serve
+    /// this decoder and one normaliser only.
+    ///
+    /// # Errors
+    /// As `decode`.
+    ///
+    /// # Panics
+    /// As `decode`.
+    pub fn recall(
+        &self,
+        memo: &mut Memo,
+        payload: &Payload,
+        batch: &mut Batch,
+        rejects: &mut Vec<Reject>,
+    ) -> Result<Decoded, Reject> {
+        self.decode_with(Some(memo), payload, batch, rejects)
+    }
+
+    fn decode_with(
+        &self,
+        memo: Option<&mut Memo>,
+        payload: &Payload,
+        batch: &mut Batch,
+        rejects: &mut Vec<Reject>,
+    ) -> Result<Decoded, Reject> {
         let buffer = batch.buffer().clone();
         let bytes = &buffer[..payload.span.end];
-        let mut intake = Intake::new(payload, &self.limits, batch, rejects);
+        let mut intake = Intake::new(payload, &self.limits, memo, batch, rejects);
         let outcome = match payload.format {
             Format::EventProtobuf => event_protobuf::decode(bytes, payload, &mut intake),
             _ if payload.span.is_empty() => Err(intake.empty()),

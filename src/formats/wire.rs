@@ -60,6 +60,11 @@ impl<'a> Walk<'a> {
         Self { bytes: &bytes[..span.end], pos: span.start }
     }
 
+    /// How far it has read.
+    pub fn position(&self) -> usize {
+        self.pos
+    }
+
     /// The next field, `None` at the end of the message.
     ///
     /// Always inlined: handing a `Field` back through memory costs more than reading it.
@@ -132,6 +137,17 @@ pub(super) fn usual_entry(bytes: &[u8], span: &Range<usize>) -> Option<(Range<us
     let [0x12, value_len @ ..0x80, value @ ..] = rest else { return None };
     let name_end = span.start + 2 + usize::from(*name_len);
     (value.len() == usize::from(*value_len)).then_some((span.start + 2..name_end, name_end + 2..span.end))
+}
+
+/// Seconds and nanoseconds of a time in its usual form: both in order, or the seconds alone.
+#[inline]
+pub(super) fn usual_time(bytes: &[u8], span: &Range<usize>) -> Option<(u64, u64)> {
+    let mut walk = Walk { bytes: &bytes[span.clone()], pos: 1 };
+    let seconds = walk.bytes.first().filter(|tag| **tag == 0x08).and_then(|_| walk.varint())?;
+    let Some(tag) = walk.bytes.get(walk.pos) else { return Some((seconds, 0)) };
+    walk.pos += 1;
+    let nanos = if *tag == 0x10 { walk.varint()? } else { return None };
+    (walk.pos == walk.bytes.len()).then_some((seconds, nanos))
 }
 
 /// Tells text that is UTF-8, mostly by finding whole runs of ASCII ahead of it.
@@ -223,6 +239,16 @@ mod tests {
             b"\x0a\x01k\x12\x00v",
         ] {
             assert_eq!(entry(odd), None, "{odd:x?}");
+        }
+    }
+
+    #[test]
+    fn only_the_usual_form_of_a_time_is_read_at_once() {
+        let time = |bytes: &[u8]| usual_time(bytes, &(0..bytes.len()));
+        assert_eq!(time(b"\x08\x96\x01\x10\x05"), Some((150, 5)));
+        assert_eq!(time(b"\x08\x05"), Some((5, 0)));
+        for odd in [&b""[..], b"\x08", b"\x10\x05", b"\x10\x05\x08\x05", b"\x08\x05\x10", b"\x08\x05\x10\x05\x10\x05"] {
+            assert_eq!(time(odd), None, "{odd:x?}");
         }
     }
 

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::body::Budget;
+use super::memos::{Memos, Tools};
 use super::response::Answer;
 use super::sampler::Sampler;
 use crate::clock::Clock;
@@ -20,7 +21,7 @@ use crate::engine::decision::Verdict;
 use crate::event::{Batch, Limits, Reject, Status};
 use crate::formats::{Decoder, Format, Payload, Shape};
 use crate::metrics::Metrics;
-use crate::normalise::{IdentifiedBy, Normaliser, Scratch};
+use crate::normalise::{IdentifiedBy, Normaliser};
 use crate::runtime::{Receipt, Refused, Router};
 
 /// Above this many bytes a piece of work leaves the async worker to itself: about a millisecond of decoding.
@@ -37,6 +38,8 @@ pub struct Settings {
     pub normaliser: Normaliser,
     /// The lease of an Alertmanager alert that names no end: from its receipt, as in Alertmanager.
     pub resolve_timeout: Duration,
+    /// What was learnt under these settings.
+    pub memos: Memos,
 }
 
 /// See the module. Shared by all doors.
@@ -191,8 +194,11 @@ impl Intake {
             let mut rejects = Vec::new();
             let (format, shape) = (origin.format, origin.shape);
             let payload = Payload { format, shape, span, first_index: 0, source, received_at };
-            let decoded = settings.decoder.decode(&payload, &mut batch, &mut rejects)?;
-            self.normalise(&settings, format, &mut batch, &mut rejects);
+            let decoded = settings.memos.with(|tools| {
+                let decoded = settings.decoder.recall(&mut tools.memo, &payload, &mut batch, &mut rejects)?;
+                self.normalise(&settings, tools, format, &mut batch, &mut rejects);
+                Ok(decoded)
+            })?;
             let counted = self.count(&origin.label, &batch, rejects.len());
             self.metrics.unknown_severities.increment(u64::from(decoded.unknown_severities));
             Ok(Taken { batch, rejects, counted })
@@ -200,13 +206,21 @@ impl Intake {
     }
 
     /// Makes the events of a batch comparable, and says what was noticed about them.
-    pub(super) fn normalise(&self, settings: &Settings, format: Format, batch: &mut Batch, rejects: &mut Vec<Reject>) {
+    pub(super) fn normalise(
+        &self,
+        settings: &Settings,
+        tools: &mut Tools,
+        format: Format,
+        batch: &mut Batch,
+        rejects: &mut Vec<Reject>,
+    ) {
         let identified_by = match format {
             Format::Alertmanager => IdentifiedBy::AllLabels,
             Format::Event | Format::EventProtobuf => IdentifiedBy::ConfiguredLabels,
         };
         let now = batch.received_at;
-        let noticed = settings.normaliser.normalise(&mut Scratch::default(), batch, now, identified_by, rejects);
+        let noticed = settings.normaliser.normalise(&mut tools.scratch, batch, now, identified_by, rejects);
+        tools.memo.learn(batch);
         if format == Format::Alertmanager {
             // As in Alertmanager: without an end the lease runs from the receipt, since every re-send repeats the start.
             let lease_end = now.plus(settings.resolve_timeout);

@@ -10,6 +10,7 @@ pub mod grpc;
 pub mod http;
 mod intake;
 pub mod kafka;
+mod memos;
 mod problem;
 mod promise;
 mod response;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 pub use codec::RawCodec;
 pub use intake::{Intake, Origin, Settings, Submitted, Taken};
+pub use memos::Memos;
 pub use problem::Problem;
 pub use response::{Answer, Fate};
 

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod properties;
+mod recall;
 mod unspoilt;
 
 use std::fmt::Write;

@@ -13,6 +13,7 @@ use super::dead_letter::DeadRecord;
 use crate::event::{Batch, Code, Position, Reject, Text, Timestamp};
 use crate::formats::{Format, Payload, Shape};
 use crate::ingest::intake::{Counted, Intake, Settings};
+use crate::ingest::memos::Tools;
 
 /// Later than this a record's timestamp is taken for a slip: the year 9999.
 const RECORD_MILLIS_MAX: i64 = 253_402_300_799_000;
@@ -41,6 +42,15 @@ impl Assembler {
     /// Makes a batch of records that were polled one after the other.
     pub fn assemble(&self, messages: &[(Partition, BorrowedMessage<'_>)]) -> Assembled {
         let settings = self.intake.settings();
+        settings.memos.with(|tools| self.assemble_with(&settings, tools, messages))
+    }
+
+    fn assemble_with(
+        &self,
+        settings: &Settings,
+        tools: &mut Tools,
+        messages: &[(Partition, BorrowedMessage<'_>)],
+    ) -> Assembled {
         let received_at = self.intake.clock().now();
         let (buffer, spans) = gather(messages, settings.limits.event_bytes.as_usize());
         let mut batch = Batch::new(buffer, received_at);
@@ -50,7 +60,7 @@ impl Assembler {
         for ((partition, message), span) in messages.iter().zip(spans) {
             let position = self.position(&mut batch, partition, message.offset());
             let first_index = slots.last().map_or(0, |slot| slot.first_index + slot.events);
-            let decoded = self.decode(&settings, message, span, first_index, &mut batch, &mut rejects);
+            let decoded = self.decode((settings, &mut *tools), message, span, first_index, &mut batch, &mut rejects);
             let events = decoded.map(|decoded| {
                 unknown_severities += u64::from(decoded.unknown_severities);
                 decoded.events
@@ -63,7 +73,7 @@ impl Assembler {
             fresh.for_each(|event| (event.position, event.offset) = (position, message.offset()));
             slots.push(Slot { first_index, events });
         }
-        self.intake.normalise(&settings, self.format, &mut batch, &mut rejects);
+        self.intake.normalise(settings, tools, self.format, &mut batch, &mut rejects);
         let counted = self.intake.count(&self.source, &batch, rejects.len());
         self.intake.metrics().unknown_severities.increment(unknown_severities);
         let dead = bury(messages, &slots, rejects, received_at);
@@ -84,7 +94,7 @@ impl Assembler {
 
     fn decode(
         &self,
-        settings: &Settings,
+        (settings, tools): (&Settings, &mut Tools),
         message: &BorrowedMessage<'_>,
         span: Span,
         first_index: u32,
@@ -100,7 +110,7 @@ impl Assembler {
             source: Text::default(),
             received_at: record_time(message.timestamp().to_millis()).unwrap_or(batch.received_at),
         };
-        settings.decoder.decode(&payload, batch, rejects)
+        settings.decoder.recall(&mut tools.memo, &payload, batch, rejects)
     }
 }
 

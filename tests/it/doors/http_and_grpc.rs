@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use incidentd::formats::{Format, Shape};
-use incidentd::ingest::Origin;
+use incidentd::event::Limits;
+use incidentd::formats::{Decoder, Format, SeverityMap, Shape};
+use incidentd::ingest::{Memos, Origin, Settings};
+use incidentd::normalise::{NormaliseConfig, Normaliser};
 use incidentd::proto;
 use incidentd::proto::event_service_client::EventServiceClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -205,4 +207,33 @@ async fn events_of_a_producer_that_hung_up_are_in_flight_until_they_are_decided(
     assert_eq!(world.metrics.conservation(), (2, 0, 2));
     stalled.store(false, Ordering::Release);
     assert_eq!(world.at_rest().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_learnt_under_other_settings_is_forgotten() {
+    use prost::Message;
+    let world = World::start();
+    let origin = Origin { label: "grpc".into(), source: None, format: Format::EventProtobuf, shape: Shape::Many };
+    let event = proto::Event { labels: [("service".to_owned(), "x".repeat(20))].into(), ..event("a") };
+    let body = bytes::Bytes::from(proto::PushRequest { events: vec![event] }.encode_to_vec());
+    let rejected = async || {
+        let taken = world.intake.take(&origin, body.clone()).unwrap();
+        let submitted = world.intake.submit(taken, PATIENCE).await.unwrap();
+        submitted.answer().await.unwrap().rejected()
+    };
+    for _ in 0..4 {
+        assert_eq!(rejected().await, 0);
+    }
+    let limits = Limits { label_value_bytes: incidentd::event::ByteSize(10), ..Limits::default() };
+    world.intake.reload(Settings {
+        decoder: Decoder::new(limits.clone(), SeverityMap::default()),
+        normaliser: Normaliser::new(NormaliseConfig { limits: limits.clone(), ..NormaliseConfig::default() }),
+        resolve_timeout: PATIENCE,
+        memos: Memos::default(),
+        limits,
+    });
+    for _ in 0..4 {
+        assert_eq!(rejected().await, 1, "the value is too long now");
+    }
+    assert_eq!(world.at_rest().await, 8);
 }

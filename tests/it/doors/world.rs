@@ -10,7 +10,7 @@ use incidentd::clock::Clock;
 use incidentd::engine::EngineConfig;
 use incidentd::event::{ByteSize, Limits};
 use incidentd::formats::{Decoder, SeverityMap};
-use incidentd::ingest::{Intake, Settings, grpc, http};
+use incidentd::ingest::{Intake, Memos, Settings, grpc, http};
 use incidentd::metrics::Metrics;
 use incidentd::normalise::{NormaliseConfig, Normaliser};
 use incidentd::rules::{Definition, compile, default_rules};
@@ -55,6 +55,7 @@ impl World {
             decoder: Decoder::new(limits.clone(), SeverityMap::default()),
             normaliser: Normaliser::new(NormaliseConfig { limits: limits.clone(), ..NormaliseConfig::default() }),
             resolve_timeout: std::time::Duration::from_secs(300),
+            memos: Memos::default(),
             limits,
         };
         let intake = Intake::new(settings, runtime.router.clone(), metrics.clone(), clock, stopping.clone());
