@@ -1,7 +1,11 @@
 //! The servers under test, each a process of its own on a directory of its own, and what the system says of them.
+//! `receiver` is the floor that they stand beside, `books` what they must have done in the end.
 //!
 //! A server is killed and its directory removed when it is dropped. CPU is `utime + stime` of `/proc/PID/stat`, so the
 //! load generator's share is not in it.
+
+pub mod books;
+pub mod receiver;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,9 +19,11 @@ use tempfile::TempDir;
 
 use crate::http;
 use crate::rules::{RULES, rules_yaml};
+use receiver::Receiver;
 
 /// Ticks of `/proc/PID/stat` in a second; fixed on Linux, whatever the kernel's own tick.
 const TICKS_PER_SECOND: f64 = 100.0;
+const ALERTMANAGER: &str = "prometheus-alertmanager";
 const START_MAX: Duration = Duration::from_secs(30);
 /// More than any work has, so that none is refused.
 const MAX_ALERTS: u32 = 16_000_000;
@@ -32,14 +38,19 @@ const REST_MAX: Duration = Duration::from_secs(60);
 pub enum Program {
     /// Ours.
     Incidentd,
+    /// Another build of ours, at the path in `BENCH_PROGRAM`.
+    Other,
     /// Debian's `prometheus-alertmanager`.
     Alertmanager,
+    /// This program itself, as a server that does nothing with what it gets.
+    Receiver(Receiver),
 }
 
 /// A server that runs.
 pub struct Server {
     pub address: SocketAddr,
     child: Child,
+    command: Command,
     dir: TempDir,
 }
 
@@ -54,26 +65,57 @@ impl Drop for Server {
 impl Server {
     /// Starts a program in a new directory below `disk`, and waits until it is ready.
     pub async fn start(program: Program, disk: &Path) -> anyhow::Result<Self> {
-        let dir = tempfile::tempdir_in(disk)?;
-        let address = free_address()?;
-        let log = fs::File::create(dir.path().join("log"))?;
-        let mut command = match program {
-            Program::Incidentd => incidentd(dir.path(), address)?,
+        let (dir, address) = (tempfile::tempdir_in(disk)?, free_address()?);
+        let command = match program {
+            Program::Incidentd | Program::Other => incidentd(program, dir.path(), address, &usual(dir.path()))?,
             Program::Alertmanager => alertmanager(dir.path(), address)?,
+            Program::Receiver(receiver) => receiver.command(dir.path(), address)?,
         };
+        let ready = if program == Program::Receiver(Receiver::Grpc) { Ready::Port } else { Ready::Page };
+        Self::spawn(command, address, dir, ready).await
+    }
+
+    /// Starts ours with a configuration of which the address, the data directory and `max_alerts` are written already:
+    /// `rest` is asked for sinks, rules and so on, and given the directory.
+    pub async fn start_with(disk: &Path, rest: impl FnOnce(&Path) -> String) -> anyhow::Result<Self> {
+        let (dir, address) = (tempfile::tempdir_in(disk)?, free_address()?);
+        let rest = rest(dir.path());
+        let command = incidentd(Program::Incidentd, dir.path(), address, &rest)?;
+        Self::spawn(command, address, dir, Ready::Page).await
+    }
+
+    async fn spawn(mut command: Command, address: SocketAddr, dir: TempDir, ready: Ready) -> anyhow::Result<Self> {
+        let log = fs::File::create(dir.path().join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
-        let mut server = Self { address, child, dir };
-        server.wait_until_ready().await?;
+        let mut server = Self { address, child, command, dir };
+        server.wait_until_ready(ready).await?;
         Ok(server)
     }
 
-    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+    /// Kills it and starts it again on what it has on disk; says how long it took until it was ready again.
+    pub async fn restart(&mut self) -> anyhow::Result<Duration> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let stopwatch = Stopwatch::start();
+        self.child = self.command.spawn()?;
+        self.wait_until_ready(Ready::Page).await?;
+        Ok(stopwatch.elapsed())
+    }
+
+    /// Its directory, with its configuration, log and data.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    async fn wait_until_ready(&mut self, ready: Ready) -> anyhow::Result<()> {
         let stopwatch = Stopwatch::start();
         loop {
-            if let Ok(answer) = http::get(self.address, "/-/ready").await
-                && answer.status == 200
-            {
+            let is_ready = match ready {
+                Ready::Page => http::get(self.address, "/-/ready").await.is_ok_and(|answer| answer.status == 200),
+                Ready::Port => tokio::net::TcpStream::connect(self.address).await.is_ok(),
+            };
+            if is_ready {
                 return Ok(());
             }
             let ended = self.child.try_wait()?;
@@ -85,15 +127,14 @@ impl Server {
         }
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU seconds since its start.
     pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name, the second field, may hold anything but ends with the last parenthesis.
-        let (_, rest) = stat.rsplit_once(')').context("a stat line")?;
-        let ticks = |place: usize| -> anyhow::Result<f64> {
-            Ok(rest.split_whitespace().nth(place).context("a field of stat")?.parse()?)
-        };
-        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+        cpu_seconds(&self.child.id().to_string())
     }
 
     /// Resident memory.
@@ -147,17 +188,51 @@ impl Exposition {
     }
 }
 
+/// How a server shows that it is ready.
+#[derive(Clone, Copy)]
+enum Ready {
+    /// `/-/ready` answers 200.
+    Page,
+    /// It takes connections.
+    Port,
+}
+
+/// CPU seconds of a process by its number, or of this one by `self`.
+pub fn cpu_seconds(process: &str) -> anyhow::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name, the second field, may hold anything but ends with the last parenthesis.
+    let (_, rest) = stat.rsplit_once(')').context("a stat line")?;
+    let ticks = |place: usize| -> anyhow::Result<f64> {
+        Ok(rest.split_whitespace().nth(place).context("a field of stat")?.parse()?)
+    };
+    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+}
+
+/// Whether Debian's Alertmanager can be started; without it there is no peer to stand beside.
+pub fn has_alertmanager() -> bool {
+    let mut command = Command::new(ALERTMANAGER);
+    command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
 fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-fn incidentd(dir: &Path, address: SocketAddr) -> anyhow::Result<Command> {
+/// The sink and the rules that everything is measured with unless it says otherwise.
+fn usual(dir: &Path) -> String {
     let at = dir.display();
-    let sink = format!("sinks:\n  - name: journal\n    type: file\n    path: {at}/incidents.jsonl\n");
-    let limits = format!("max_alerts: {MAX_ALERTS}\n");
-    let config = format!("listen: {address}\ndata_dir: {at}/data\n{limits}{sink}{}", rules_yaml(RULES));
+    format!("sinks:\n  - name: journal\n    type: file\n    path: {at}/incidents.jsonl\n{}", rules_yaml(RULES))
+}
+
+fn incidentd(program: Program, dir: &Path, address: SocketAddr, rest: &str) -> anyhow::Result<Command> {
+    let at = dir.display();
+    let config = format!("listen: {address}\ndata_dir: {at}/data\nmax_alerts: {MAX_ALERTS}\n{rest}");
     fs::write(dir.join("incidentd.yaml"), config)?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_incidentd"));
+    let path = match program {
+        Program::Other => std::env::var_os("BENCH_PROGRAM").context("BENCH_PROGRAM is not set")?,
+        _ => env!("CARGO_BIN_EXE_incidentd").into(),
+    };
+    let mut command = Command::new(path);
     command.arg("run").arg("--config").arg(dir.join("incidentd.yaml"));
     Ok(command)
 }
@@ -166,7 +241,7 @@ fn incidentd(dir: &Path, address: SocketAddr) -> anyhow::Result<Command> {
 fn alertmanager(dir: &Path, address: SocketAddr) -> anyhow::Result<Command> {
     let config = "route: { receiver: nobody, group_by: [cluster, service] }\nreceivers: [{ name: nobody }]\n";
     fs::write(dir.join("alertmanager.yml"), config)?;
-    let mut command = Command::new("prometheus-alertmanager");
+    let mut command = Command::new(ALERTMANAGER);
     command
         .arg(format!("--config.file={}", dir.join("alertmanager.yml").display()))
         .arg(format!("--storage.path={}", dir.join("data").display()))
