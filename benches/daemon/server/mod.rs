@@ -50,7 +50,6 @@ pub enum Program {
 pub struct Server {
     pub address: SocketAddr,
     child: Child,
-    command: Command,
     dir: TempDir,
 }
 
@@ -66,46 +65,18 @@ impl Server {
     /// Starts a program in a new directory below `disk`, and waits until it is ready.
     pub async fn start(program: Program, disk: &Path) -> anyhow::Result<Self> {
         let (dir, address) = (tempfile::tempdir_in(disk)?, free_address()?);
-        let command = match program {
-            Program::Incidentd | Program::Other => incidentd(program, dir.path(), address, &usual(dir.path()))?,
+        let mut command = match program {
+            Program::Incidentd | Program::Other => incidentd(program, dir.path(), address)?,
             Program::Alertmanager => alertmanager(dir.path(), address)?,
             Program::Receiver(receiver) => receiver.command(dir.path(), address)?,
         };
-        let ready = if program == Program::Receiver(Receiver::Grpc) { Ready::Port } else { Ready::Page };
-        Self::spawn(command, address, dir, ready).await
-    }
-
-    /// Starts ours with a configuration of which the address, the data directory and `max_alerts` are written already:
-    /// `rest` is asked for sinks, rules and so on, and given the directory.
-    pub async fn start_with(disk: &Path, rest: impl FnOnce(&Path) -> String) -> anyhow::Result<Self> {
-        let (dir, address) = (tempfile::tempdir_in(disk)?, free_address()?);
-        let rest = rest(dir.path());
-        let command = incidentd(Program::Incidentd, dir.path(), address, &rest)?;
-        Self::spawn(command, address, dir, Ready::Page).await
-    }
-
-    async fn spawn(mut command: Command, address: SocketAddr, dir: TempDir, ready: Ready) -> anyhow::Result<Self> {
         let log = fs::File::create(dir.path().join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
-        let mut server = Self { address, child, command, dir };
+        let mut server = Self { address, child, dir };
+        let ready = if program == Program::Receiver(Receiver::Grpc) { Ready::Port } else { Ready::Page };
         server.wait_until_ready(ready).await?;
         Ok(server)
-    }
-
-    /// Kills it and starts it again on what it has on disk; says how long it took until it was ready again.
-    pub async fn restart(&mut self) -> anyhow::Result<Duration> {
-        self.child.kill()?;
-        self.child.wait()?;
-        let stopwatch = Stopwatch::start();
-        self.child = self.command.spawn()?;
-        self.wait_until_ready(Ready::Page).await?;
-        Ok(stopwatch.elapsed())
-    }
-
-    /// Its directory, with its configuration, log and data.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     async fn wait_until_ready(&mut self, ready: Ready) -> anyhow::Result<()> {
@@ -125,11 +96,6 @@ impl Server {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-    }
-
-    /// Its process.
-    pub fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// CPU seconds since its start.
@@ -173,7 +139,7 @@ impl Server {
 }
 
 /// Prometheus text.
-pub struct Exposition(String);
+pub struct Exposition(pub String);
 
 impl Exposition {
     /// The sum of all series of a metric whose labels contain `label` (such as `state="firing"`; all when empty).
@@ -218,15 +184,11 @@ fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-/// The sink and the rules that everything is measured with unless it says otherwise.
-fn usual(dir: &Path) -> String {
+fn incidentd(program: Program, dir: &Path, address: SocketAddr) -> anyhow::Result<Command> {
     let at = dir.display();
-    format!("sinks:\n  - name: journal\n    type: file\n    path: {at}/incidents.jsonl\n{}", rules_yaml(RULES))
-}
-
-fn incidentd(program: Program, dir: &Path, address: SocketAddr, rest: &str) -> anyhow::Result<Command> {
-    let at = dir.display();
-    let config = format!("listen: {address}\ndata_dir: {at}/data\nmax_alerts: {MAX_ALERTS}\n{rest}");
+    let sink = format!("sinks:\n  - name: journal\n    type: file\n    path: {at}/incidents.jsonl\n");
+    let limits = format!("max_alerts: {MAX_ALERTS}\n");
+    let config = format!("listen: {address}\ndata_dir: {at}/data\n{limits}{sink}{}", rules_yaml(RULES));
     fs::write(dir.join("incidentd.yaml"), config)?;
     let path = match program {
         Program::Other => std::env::var_os("BENCH_PROGRAM").context("BENCH_PROGRAM is not set")?,
