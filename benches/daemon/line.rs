@@ -96,23 +96,28 @@ pub struct Line {
 impl Line {
     /// How many times the peer's rate.
     pub fn times_faster(&self) -> Option<f64> {
-        Some(self.ours.rate? / self.peer.as_ref()?.rate?)
+        ratio(self.ours.rate, self.peer.as_ref()?.rate)
     }
 
     /// How many times less CPU than the peer.
     pub fn times_cheaper(&self) -> Option<f64> {
-        Some(self.peer.as_ref()?.cpu? / self.ours.cpu?)
+        ratio(self.peer.as_ref()?.cpu, self.ours.cpu)
     }
 
     /// Which part of the floor's rate.
     pub fn share_of_floor(&self) -> Option<f64> {
-        Some(self.ours.rate? / self.floor.as_ref()?.rate?)
+        ratio(self.ours.rate, self.floor.as_ref()?.rate)
     }
 
     /// How many times the floor's CPU.
     pub fn times_floor(&self) -> Option<f64> {
-        Some(self.ours.cpu? / self.floor.as_ref()?.cpu?)
+        ratio(self.ours.cpu, self.floor.as_ref()?.cpu)
     }
+}
+
+/// `None` where work was too little for a figure, such as CPU below the tick of the system's account.
+pub fn ratio(of: Option<f64>, to: Option<f64>) -> Option<f64> {
+    Some(of? / to?).filter(|ratio| ratio.is_finite())
 }
 
 /// A whole number with commas.

@@ -10,7 +10,7 @@ use std::path::Path;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
-use crate::line::{Line, Measured, Target, thousands};
+use crate::line::{Line, Measured, Target, ratio, thousands};
 use crate::run::Bench;
 use machine::Machine;
 use passes::Row;
@@ -89,10 +89,10 @@ const HEADER: [&str; 16] = [
     "s",
     "RSS B",
     "own B",
-    "peer: rate",
-    "peer: CPU",
-    "floor: rate",
-    "floor: CPU",
+    "× peer's rate",
+    "× less CPU",
+    "of floor's rate",
+    "× floor's CPU",
     "other: rate, CPU",
     "target",
     "spread",
@@ -112,10 +112,10 @@ fn cells(row: &Row) -> Vec<String> {
         with(ours.seconds, |seconds| format!("{seconds:.2}")),
         with(ours.rss_bytes, |bytes| format!("{bytes:.0}")),
         with(ours.state_bytes, |bytes| format!("{bytes:.0}")),
-        with(line.times_faster(), |times| format!("{times:.1} × faster")),
-        with(line.times_cheaper(), |times| format!("{times:.1} × cheaper")),
+        with(line.times_faster(), |times| format!("{times:.1}")),
+        with(line.times_cheaper(), |times| format!("{times:.1}")),
         with(line.share_of_floor(), |share| format!("{:.0} %", share * 100.0)),
-        with(line.times_floor(), |times| format!("{times:.1} ×")),
+        with(line.times_floor(), |times| format!("{times:.1}")),
         line.other.as_ref().map(|other| beside_other(ours, other)).unwrap_or_default(),
         line.targets.iter().map(verdict).collect::<Vec<_>>().join("; "),
         spread(row),
@@ -124,9 +124,8 @@ fn cells(row: &Row) -> Vec<String> {
 
 /// Ours in parts of the other build's.
 fn beside_other(ours: &Measured, other: &Measured) -> String {
-    let ratio = |ours: Option<f64>, other: Option<f64>| Some(format!("{:.2}", ours? / other?));
     let both = [ratio(ours.rate, other.rate), ratio(ours.cpu, other.cpu)];
-    both.map(|ratio| ratio.unwrap_or_else(|| "-".to_owned())).join(", ")
+    both.map(|ratio| ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))).join(", ")
 }
 
 fn verdict(target: &Target) -> String {
