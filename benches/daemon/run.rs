@@ -60,13 +60,14 @@ impl Run {
         if !self.wants(number, name) {
             return Ok(());
         }
-        for mut line in Box::pin(measuring).await.with_context(|| format!("#{number} {name}"))? {
+        let lines = Box::pin(measuring).await.with_context(|| format!("#{number} {name}"))?;
+        for (place, mut line) in lines.into_iter().enumerate() {
             line.number = number;
             if line.work.is_empty() {
                 name.clone_into(&mut line.work);
             }
             eprintln!("{}", crate::report::short(&line));
-            self.report.add(line);
+            self.report.add((name, place), line);
         }
         self.report.write(&self.folder)
     }

@@ -28,11 +28,13 @@ impl Report {
         Self { machine: Machine::look(), storm_events: bench.storm_events, rows: Vec::new() }
     }
 
-    /// Adds a line: a row of its own, or another pass of a row.
-    pub fn add(&mut self, line: Line) {
-        match self.rows.iter_mut().find(|row| row.is_of(&line)) {
+    /// Adds a line: a row of its own, or another pass of a row. Which row it is, its measurement says and its place among
+    /// the lines of that.
+    pub fn add(&mut self, (measurement, place): (&str, usize), line: Line) {
+        let row = self.rows.iter_mut().find(|row| row.measurement == measurement && row.place == place);
+        match row {
             Some(row) => row.passes.push(line),
-            None => self.rows.push(Row { passes: vec![line] }),
+            None => self.rows.push(Row { measurement: measurement.to_owned(), place, passes: vec![line] }),
         }
     }
 

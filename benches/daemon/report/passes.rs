@@ -4,15 +4,13 @@ use crate::line::{Line, Measured};
 
 /// The same line, once per pass; never empty.
 pub struct Row {
+    pub measurement: String,
+    /// Among the lines of its measurement.
+    pub place: usize,
     pub passes: Vec<Line>,
 }
 
 impl Row {
-    /// Whether a line is another pass of this row.
-    pub fn is_of(&self, line: &Line) -> bool {
-        self.passes[0].number == line.number && self.passes[0].work == line.work
-    }
-
     /// The median of each figure; targets are judged by the median of what they ask for.
     pub fn median(&self) -> Line {
         let mut line = self.passes[0].clone();
