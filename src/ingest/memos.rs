@@ -20,7 +20,7 @@ pub struct Tools {
 /// See the module.
 #[derive(Debug)]
 pub struct Memos {
-    free: Mutex<Vec<Box<Tools>>>,
+    free: Mutex<Vec<Tools>>,
     kept_max: usize,
 }
 
@@ -43,7 +43,7 @@ impl Memos {
         outcome
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<Tools>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Tools>> {
         // A push and a pop leave nothing half done.
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
