@@ -9,6 +9,8 @@ mod bare;
 mod front;
 mod grpc;
 mod http;
+mod line;
+mod probes;
 mod reading;
 mod report;
 mod rows;
@@ -58,6 +60,7 @@ async fn measure() -> anyhow::Result<()> {
         std::fs::write(folder.join("reading.md"), &table)?;
         println!("{table}");
     }
+    probes::measure(&only, disk).await?;
     println!("also in {}", folder.display());
     Ok(())
 }

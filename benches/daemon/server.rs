@@ -132,7 +132,7 @@ impl Server {
 }
 
 /// Prometheus text.
-pub struct Exposition(String);
+pub struct Exposition(pub String);
 
 impl Exposition {
     /// The sum of all series of a metric whose labels contain `label` (such as `state="firing"`; all when empty).
