@@ -32,7 +32,7 @@ alerts: servers ## the Prometheus files of deploy/, with their unit tests
 	promtool check rules deploy/prometheus/alerts.yml
 	promtool test rules deploy/prometheus/alerts.test.yml
 
-bench: ## events per second and CPU through the real daemon
+bench: servers ## the table of docs/performance.md: speed and CPU beside Alertmanager and the floor; BENCH_ONLY=#5 for a row
 	$(CARGO) bench --locked --bench daemon
 
 fmt: ## format the sources

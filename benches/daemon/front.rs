@@ -13,11 +13,16 @@ use crate::rules::rules_yaml;
 
 /// Compiles so many rules of which one matches.
 pub fn rule_set(count: usize) -> Arc<RuleSet> {
+    compiled(&rules_yaml(count))
+}
+
+/// Compiles the `rules:` of a configuration.
+pub fn compiled(yaml: &str) -> Arc<RuleSet> {
     #[derive(serde::Deserialize)]
     struct Rules {
         rules: Vec<RuleConfig>,
     }
-    let rules: Rules = serde_saphyr::from_str(&rules_yaml(count)).expect("the rules are valid");
+    let rules: Rules = serde_saphyr::from_str(yaml).expect("the rules are valid");
     let (set, problems) = compile(&Definition::of(&rules.rules, &[]));
     assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
     Arc::new(set)

@@ -1,4 +1,5 @@
-//! A small HTTP/1.1 client that costs little: requests are prebuilt bytes, answers are read up to their length.
+//! A small HTTP/1.1 client that costs little: requests are prebuilt bytes, answers are read up to their length, and all
+//! connections are served by one thread, which is fewer wake-ups than with two.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,9 +11,10 @@ use bytes::{Bytes, BytesMut};
 use incidentd::clock::Stopwatch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
-/// Connections that post side by side, each with one request under way.
-pub const CONNECTIONS: usize = 4;
+/// How far apart the moments are at which requests are due in an open loop.
+const TICK: Duration = Duration::from_micros(500);
 
 /// A whole answer.
 pub struct Answer {
@@ -33,46 +35,144 @@ pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Answer> {
 }
 
 /// Puts the head of a request before each body.
-pub fn posts(address: SocketAddr, path: &str, bodies: &[Bytes]) -> Vec<Bytes> {
+pub fn posts(path: &str, bodies: &[Bytes]) -> Arc<Vec<Bytes>> {
     let post = |body: &Bytes| {
         let length = body.len();
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         );
         [head.as_bytes(), body].concat().into()
     };
-    bodies.iter().map(post).collect()
+    Arc::new(bodies.iter().map(post).collect())
 }
 
-/// Sends every request once, over [`CONNECTIONS`] connections, and returns how long each took.
-pub async fn send(address: SocketAddr, requests: Vec<Bytes>) -> anyhow::Result<Vec<Duration>> {
-    let (requests, next) = (Arc::new(requests), Arc::new(AtomicUsize::new(0)));
-    let connections: Vec<_> =
-        (0..CONNECTIONS).map(|_| tokio::spawn(send_over_one(address, requests.clone(), next.clone()))).collect();
-    let mut times = Vec::with_capacity(requests.len());
-    for connection in connections {
-        times.extend(connection.await??);
-    }
-    Ok(times)
+/// Sends every request once over so many connections, each with one under way, as fast as answers come (a closed
+/// loop), and returns how long each took.
+pub async fn send(address: SocketAddr, requests: Arc<Vec<Bytes>>, connections: usize) -> anyhow::Result<Vec<Duration>> {
+    on_one_thread(async move {
+        let next = Arc::new(AtomicUsize::new(0));
+        let sending = (0..connections).map(|_| tokio::spawn(send_next(address, requests.clone(), next.clone())));
+        join(sending.collect()).await
+    })
+    .await
 }
 
-async fn send_over_one(
+async fn send_next(
     address: SocketAddr,
     requests: Arc<Vec<Bytes>>,
     next: Arc<AtomicUsize>,
 ) -> anyhow::Result<Vec<Duration>> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let mut times = Vec::new();
-    let mut buffer = BytesMut::with_capacity(4 << 10);
+    let (mut connection, mut times) = (Connection::open(address).await?, Vec::new());
     while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
         let stopwatch = Stopwatch::start();
-        stream.write_all(request).await?;
-        let status = read_answer(&mut stream, &mut buffer).await?;
+        connection.post(request).await?;
         times.push(stopwatch.elapsed());
-        ensure!(status == 200, "a request is answered with {status}");
     }
     Ok(times)
+}
+
+/// Sends every request once at a set rate, whether answers come or not (an open loop), and returns how long each took
+/// from when it was due: a server that stops for a while makes all late that were due meanwhile. What is due waits for
+/// its connection, of which each has its share in turn.
+pub async fn send_at_rate(
+    address: SocketAddr,
+    requests: Arc<Vec<Bytes>>,
+    connections: usize,
+    per_second: f64,
+) -> anyhow::Result<Vec<Duration>> {
+    on_one_thread(async move {
+        let (mut queues, mut sending) = (Vec::new(), Vec::new());
+        let began = Stopwatch::start();
+        for _ in 0..connections {
+            // Room for all that could ever wait, so that the pace never does.
+            let (queue, due) = mpsc::channel(requests.len() / connections + 1);
+            sending.push(tokio::spawn(send_due(address, requests.clone(), due, began)));
+            queues.push(queue);
+        }
+        let pacing = std::thread::spawn(move || pace(&queues, requests.len(), per_second, began));
+        let times = join(sending).await?;
+        ensure!(pacing.join().is_ok(), "the pace broke off");
+        Ok(times)
+    })
+    .await
+}
+
+/// A request's number, and when it is due after the beginning.
+type Due = (usize, Duration);
+
+/// Says what is due, tick by tick.
+fn pace(queues: &[mpsc::Sender<Due>], requests: usize, per_second: f64, began: Stopwatch) {
+    // Connections are opened meanwhile.
+    const LEAD: Duration = Duration::from_millis(200);
+    let mut next = 0;
+    for tick in 0_u32.. {
+        let since = TICK * tick;
+        std::thread::sleep((LEAD + since).saturating_sub(began.elapsed()));
+        let until = requests.min((since.as_secs_f64() * per_second) as usize);
+        for request in next..until {
+            if queues[request % queues.len()].try_send((request, LEAD + since)).is_err() {
+                // A connection has failed, and says so itself.
+                return;
+            }
+        }
+        next = until;
+        if next == requests {
+            return;
+        }
+    }
+}
+
+async fn send_due(
+    address: SocketAddr,
+    requests: Arc<Vec<Bytes>>,
+    mut queue: mpsc::Receiver<Due>,
+    began: Stopwatch,
+) -> anyhow::Result<Vec<Duration>> {
+    let (mut connection, mut times) = (Connection::open(address).await?, Vec::new());
+    while let Some((request, due)) = queue.recv().await {
+        connection.post(&requests[request]).await?;
+        times.push(began.elapsed().saturating_sub(due));
+    }
+    Ok(times)
+}
+
+/// Runs a load, with all its tasks, on a thread of its own.
+pub async fn on_one_thread<T: Send + 'static>(
+    load: impl Future<Output = anyhow::Result<T>> + Send + 'static,
+) -> anyhow::Result<T> {
+    let run = || tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(load);
+    tokio::task::spawn_blocking(run).await?
+}
+
+/// Waits for all, and puts their times together.
+pub async fn join(
+    sending: Vec<tokio::task::JoinHandle<anyhow::Result<Vec<Duration>>>>,
+) -> anyhow::Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    for one in sending {
+        times.extend(one.await??);
+    }
+    Ok(times)
+}
+
+struct Connection {
+    stream: TcpStream,
+    buffer: BytesMut,
+}
+
+impl Connection {
+    async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: BytesMut::with_capacity(4 << 10) })
+    }
+
+    async fn post(&mut self, request: &Bytes) -> anyhow::Result<()> {
+        self.stream.write_all(request).await?;
+        let status = read_answer(&mut self.stream, &mut self.buffer).await?;
+        ensure!(status == 200, "a request is answered with {status}");
+        Ok(())
+    }
 }
 
 async fn read_answer(stream: &mut TcpStream, buffer: &mut BytesMut) -> anyhow::Result<u16> {

@@ -1,33 +1,31 @@
-//! The daemon under load, as a process of its own on a real disk, beside Debian's Alertmanager on the same bytes.
+//! The table of `docs/performance.md`: the daemon under load, as a process of its own on a real disk, beside Debian's
+//! Alertmanager and beside a bare receiver on the same bytes.
 //!
-//! Run it with `cargo bench --bench daemon`; `prometheus-alertmanager` must be installed (`tests/servers/fetch.sh` does
-//! that). It never fails because something is slow, only because something is wrong. Prints a table, and writes it as
-//! JSON and Markdown to `target/bench/`. `BENCH_ONLY=http,storm` measures only rows whose name contains each of these
-//! words; `BENCH_EVENTS=100000` changes the size of a storm (and of unique work, which is a fifth of it).
+//! Run it with `make bench`, or `cargo bench --bench daemon`. It never fails because something is slow, only because
+//! something is wrong. Prints the table, and writes it as JSON and Markdown to `target/bench/`. The variables that
+//! choose and repeat rows stand in the document.
 
-mod bare;
 mod front;
 mod grpc;
 mod http;
 mod line;
 mod probes;
-mod reading;
 mod report;
 mod rows;
 mod rules;
+mod run;
 mod server;
 mod work;
 
-use std::path::Path;
-
-use anyhow::Context;
-
-/// Events of a storm unless `BENCH_EVENTS` says otherwise.
-const STORM_EVENTS: usize = 1_000_000;
+use run::{Bench, Run};
 
 fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((server::receiver::ARGUMENT, rest)) = arguments.split_first().map(|(first, rest)| (&**first, rest)) {
+        return server::receiver::serve(rest);
+    }
     // Also built and started by `cargo test --benches`, which must stay quick.
-    if !std::env::args().any(|argument| argument == "--bench") {
+    if !arguments.iter().any(|argument| argument == "--bench") {
         println!("nothing is measured without --bench; use `cargo bench --bench daemon`");
         return Ok(());
     }
@@ -36,31 +34,49 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn measure() -> anyhow::Result<()> {
-    let storm_events = match std::env::var("BENCH_EVENTS") {
-        Ok(events) => events.replace('_', "").parse().context("BENCH_EVENTS must be a number of events")?,
-        Err(_) => STORM_EVENTS,
-    };
-    let only = std::env::var("BENCH_ONLY").unwrap_or_default();
-    // Inside the target folder, which is on a disk; a temporary folder may be in memory, where a sync costs nothing.
-    let disk = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let folder = disk.with_file_name("bench");
-    let mut report = report::Report::default();
-    let wanted = |row: &&rows::Row| only.split(',').all(|word| row.name.contains(word));
-    for row in rows::ROWS.iter().filter(wanted) {
-        let findings = row.measure(storm_events, disk).await.with_context(|| row.name)?;
-        eprintln!("{}", report::line(row, &findings));
-        report.add(*row, findings);
-        // After each row, so that a run that is broken off leaves what it has found.
-        report.write(&folder)?;
+    let bench = Bench::from_environment()?;
+    let mut run = Run::new(&bench)?;
+    if run.asks_for("reading") {
+        return rows::reading::report(&bench.disk, run.folder()).await;
     }
-    println!("{}", report.text());
-    if "reading".contains(&only) {
-        let table = reading::measure(disk).await.context("reading")?;
-        std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join("reading.md"), &table)?;
-        println!("{table}");
+    if run.asks_for("storm-minutes") {
+        run.row(0, "storm-minutes", probes::storm::measure(&bench.disk)).await?;
+        run.finish();
+        return Ok(());
     }
-    probes::measure(&only, disk).await?;
-    println!("also in {}", folder.display());
+    if run.asks_for("pauses") {
+        run.row(0, "pauses", probes::pauses::measure(&bench.disk)).await?;
+        run.finish();
+        return Ok(());
+    }
+    for _ in 0..run.passes {
+        pass(&bench, &mut run).await?;
+    }
+    run.finish();
+    Ok(())
+}
+
+/// Every row once, in the order of the targets.
+async fn pass(bench: &Bench, run: &mut Run) -> anyhow::Result<()> {
+    run.row(1, "gRPC stream of 512, storm", rows::stream::measure(bench, 512)).await?;
+    run.row(1, "gRPC stream of 64, storm", rows::stream::measure(bench, 64)).await?;
+    run.row(2, "gRPC unary of 512, storm", rows::unary::measure(bench, 512)).await?;
+    run.row(2, "gRPC unary of 64, storm", rows::unary::measure(bench, 64)).await?;
+    run.row(2, "gRPC unary of 1, storm", rows::unary::measure(bench, 1)).await?;
+    run.row(3, "HTTP of 500, storm", rows::bodies::of_500(bench)).await?;
+    run.row(4, "HTTP of 64, 4 connections, storm", rows::bodies::of_64(bench)).await?;
+    run.row(5, "HTTP of 1, 64 connections, storm", rows::single::over_64(bench)).await?;
+    run.row(6, "HTTP of 1, 4 connections, storm", rows::single::over_4(bench)).await?;
+    run.row(7, "HTTP of 500, unique", rows::bodies::unique(bench)).await?;
+    run.row(8, "Kafka, protobuf, storm and unique", probes::kafka::measure(&bench.disk)).await?;
+    run.row(9, "memory of live alerts", rows::memory::measure(bench)).await?;
+    run.row(10, "bare engine: repeats", rows::engine::repeats(bench)).await?;
+    run.row(10, "bare engine: new alerts", rows::engine::new_alerts(bench)).await?;
+    run.row(10, "bare engine: new incidents", rows::engine::new_incidents(bench)).await?;
+    run.row(11, "10,000 rules of which 3 match, storm", rows::many_rules::storm(bench)).await?;
+    run.row(11, "10,000 rules of which 3 match, new alerts", rows::many_rules::unique(bench)).await?;
+    run.row(12, "webhook, idle and in a storm", probes::webhook::measure(&bench.disk)).await?;
+    run.row(13, "restart", probes::restart::measure(&bench.disk)).await?;
+    run.row(15, "shards, 2 against 1", probes::shards::measure(&bench.disk)).await?;
     Ok(())
 }

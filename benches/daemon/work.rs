@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use incidentd::event::Timestamp;
 
-const STORM_ALERTS: usize = 1_000;
+/// Alerts of a storm.
+pub const STORM_ALERTS: usize = 1_000;
 const STORM_SERVICES: usize = 50;
 /// Unique work has so many times fewer events than a storm.
 const UNIQUE_SHARE: usize = 5;

@@ -21,8 +21,9 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 
 use super::alerts::{Alert, Pen};
-use super::process::{self, Process, file_sink};
+use super::process::{Process, file_sink};
 use crate::line::{Line, Measured, Target};
+use crate::server::cpu_seconds;
 
 const STORM: Backlog = Backlog { topic: "storm", records: 2_000_000, alerts: 1_000, services: 50 };
 const UNIQUE: Backlog = Backlog { topic: "unique", records: 400_000, alerts: 400_000, services: 200 };
@@ -53,7 +54,6 @@ pub async fn measure(disk: &Path) -> anyhow::Result<Vec<Line>> {
         let ours = take_in(&broker, &backlog, disk).await?;
         let share = ours.rate.zip(floor.rate).map(|(ours, bare)| (ours / bare * 100.0).round());
         lines.push(Line {
-            number: 8,
             work: format!("Kafka, protobuf, {topic} ({} % of a bare consumer)", share.unwrap_or_default()),
             targets: vec![
                 Target::at_least(share, SHARE_MIN, "% of a bare consumer"),
@@ -134,11 +134,11 @@ fn consume(config: &ClientConfig, topic: &str, records: u32) -> anyhow::Result<M
         }
         taken += 1;
         if began.is_none() {
-            began = Some((Stopwatch::start(), process::cpu_seconds(std::process::id())?));
+            began = Some((Stopwatch::start(), cpu_seconds("self")?));
         }
     }
     let (began, cpu) = began.context("no records")?;
-    let (seconds, cpu) = (began.elapsed().as_secs_f64(), process::cpu_seconds(std::process::id())? - cpu);
+    let (seconds, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds("self")? - cpu);
     let million = f64::from(records) / 1e6;
     Ok(Measured { rate: Some(f64::from(records) / seconds), cpu: Some(cpu / million), ..Measured::default() })
 }

@@ -118,7 +118,10 @@ fn judged(name: &str, pushes: &[Push], seen: &Seen) -> Line {
     for push in worst.into_iter().take(WORST_SHOWN) {
         let until = push.due + push.took;
         let (lost, sync) = (seen.lost(push.due, until), seen.sync(push.due, until));
-        println!("  at {:.3?}: {:.1?}, of which the machine lost {lost:.1?}; a sync took {sync:.1?}", push.due, push.took);
+        println!(
+            "  at {:.3?}: {:.1?}, of which the machine lost {lost:.1?}; a sync took {sync:.1?}",
+            push.due, push.took
+        );
     }
     let ours = Measured { p50_ms: times.ms(0.5), p99_ms: times.ms(0.99), ..Measured::default() };
     let target = Target::at_most(Some((most * 10.0).round() / 10.0), PAUSE_MAX.as_millis() as f64, "ms at most");
@@ -130,7 +133,8 @@ async fn reload_every_second(server: &Process, seconds: u64) -> anyhow::Result<(
     let (file, address) = (server.config_file(), server.address);
     let plain = std::fs::read_to_string(&file)?;
     let (head, rules) = plain.split_once("rules:\n").context("no rules")?;
-    let more = format!("{head}rules:\n  - name: added\n    match: ['service=\"added\"']\n    group_by: [cluster]\n{rules}");
+    let more =
+        format!("{head}rules:\n  - name: added\n    match: ['service=\"added\"']\n    group_by: [cluster]\n{rules}");
     let reloading = tokio::task::spawn_blocking(move || {
         let mut lane = Lane::open(address)?;
         let began = Stopwatch::start();

@@ -15,9 +15,8 @@ use tempfile::TempDir;
 
 use crate::http;
 use crate::rules::{RULES, rules_yaml};
-use crate::server::{Exposition, Program};
+use crate::server::{Exposition, Program, cpu_seconds};
 
-const TICKS_PER_SECOND: f64 = 100.0;
 const START_MAX: Duration = Duration::from_secs(120);
 const END_MAX: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -131,7 +130,7 @@ impl Process {
 
     /// CPU seconds since its start.
     pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        cpu_seconds(self.pid())
+        cpu_seconds(&self.pid().to_string())
     }
 
     /// Resident memory.
@@ -198,7 +197,7 @@ fn spawn(program: Program, dir: &Path, address: SocketAddr) -> anyhow::Result<Ch
             command.arg("run").arg("--config").arg(dir.join("incidentd.yaml"));
             command
         }
-        Program::Alertmanager => {
+        _ => {
             let mut command = Command::new("prometheus-alertmanager");
             command
                 .arg(format!("--config.file={}", dir.join("alertmanager.yml").display()))
@@ -216,17 +215,6 @@ fn spawn(program: Program, dir: &Path, address: SocketAddr) -> anyhow::Result<Ch
 /// A sink that writes to the folder.
 pub fn file_sink(dir: &Path) -> String {
     format!("sinks:\n  - name: journal\n    type: file\n    path: {}/incidents.jsonl\n", dir.display())
-}
-
-/// CPU seconds of a process since its start; of this one, as `std::process::id()`.
-pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name, the second field, may hold anything but ends with the last parenthesis.
-    let (_, rest) = stat.rsplit_once(')').context("a stat line")?;
-    let ticks = |place: usize| -> anyhow::Result<f64> {
-        Ok(rest.split_whitespace().nth(place).context("a field of stat")?.parse()?)
-    };
-    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
 }
 
 /// Time that this thread was on a core, in seconds.

@@ -33,10 +33,8 @@ pub async fn measure(disk: &Path) -> anyhow::Result<Vec<Line>> {
         let told = log.lines().rev().filter(|line| line.contains("recovered") || line.contains("ready for events"));
         eprintln!("restart: {ended:.1?} until it had ended after SIG{signal}; {ready:.2} s until it was ready");
         told.take(2).for_each(|line| eprintln!("    {line}"));
-        let ours =
-            Measured { seconds: Some(ready), rss_bytes: Some(rss / f64::from(ALERTS)), ..Measured::default() };
+        let ours = Measured { seconds: Some(ready), rss_bytes: Some(rss / f64::from(ALERTS)), ..Measured::default() };
         lines.push(Line {
-            number: 13,
             work: format!("restart with 1,000,000 alerts after SIG{signal}"),
             targets: vec![Target::at_most(ours.seconds, READY_MAX, "s")],
             ours,

@@ -42,7 +42,6 @@ pub async fn measure(disk: &Path) -> anyhow::Result<Vec<Line>> {
         let two = through(2, passes, disk).await?;
         let ratio = two.rate.zip(one.rate).map_or(0.0, |(two, one)| two / one);
         lines.push(Line {
-            number: 15,
             work: format!("gRPC, {work}, 2 shards against 1 (floor): {ratio:.2} times"),
             ours: two,
             floor: Some(one),
@@ -65,9 +64,11 @@ type Passes = [Spent; 2];
 
 fn bare() -> anyhow::Result<Vec<Line>> {
     let halves = [prepare(0), prepare(1)];
-    let whole: Vec<Vec<&Batch>> =
-        (0..PASSES).map(|pass| halves[0][pass].iter().zip(&halves[1][pass]).flat_map(|(a, b)| [a, b]).collect()).collect();
-    let split = halves.each_ref().map(|half| half.iter().map(|pass| pass.iter().collect()).collect::<Vec<Vec<&Batch>>>());
+    let whole: Vec<Vec<&Batch>> = (0..PASSES)
+        .map(|pass| halves[0][pass].iter().zip(&halves[1][pass]).flat_map(|(a, b)| [a, b]).collect())
+        .collect();
+    let split =
+        halves.each_ref().map(|half| half.iter().map(|pass| pass.iter().collect()).collect::<Vec<Vec<&Batch>>>());
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let alone = on_threads(&[&whole])?;
@@ -79,13 +80,15 @@ fn bare() -> anyhow::Result<Vec<Line>> {
             let events: usize = spent.iter().map(|passes| passes[kind].events).sum();
             events as f64 / spent.iter().map(|passes| time(&passes[kind])).fold(0.0, f64::max)
         };
-        let (on_core, by_clock): (fn(&Spent) -> f64, fn(&Spent) -> f64) = (|spent| spent.on_core, |spent| spent.by_clock);
+        let (on_core, by_clock): (fn(&Spent) -> f64, fn(&Spent) -> f64) =
+            (|spent| spent.on_core, |spent| spent.by_clock);
         let ratio = |time| median(rounds.iter().map(|(one, two)| rate(two, time) / rate(one, time)).collect());
         let of = |rates: Vec<f64>| Measured { rate: Some(median(rates)), ..Measured::default() };
         let (core, clock) = (ratio(on_core), ratio(by_clock));
         Line {
-            number: 15,
-            work: format!("engine, {work}, 2 shards against 1 (floor): {core:.2} times on the cores, {clock:.2} by the clock"),
+            work: format!(
+                "engine, {work}, 2 shards against 1 (floor): {core:.2} times on the cores, {clock:.2} by the clock"
+            ),
             ours: of(rounds.iter().map(|(_, two)| rate(two, on_core)).collect()),
             floor: Some(of(rounds.iter().map(|(one, _)| rate(one, on_core)).collect())),
             targets: vec![Target::at_least(Some((core * 100.0).round() / 100.0), RATIO_MIN, "times")],

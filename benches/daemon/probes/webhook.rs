@@ -41,12 +41,11 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 pub async fn measure(disk: &Path) -> anyhow::Result<Vec<Line>> {
     let (ours, peer) = (incidentd(disk).await?, alertmanager(disk).await.context("Alertmanager")?);
     let line = |work: String, ours: &Times, peer: &Times, target: Target| Line {
-        number: 12,
         work,
         ours: measured(ours),
         peer: Some(measured(peer)),
-        floor: None,
         targets: vec![target],
+        ..Line::default()
     };
     Ok(vec![
         line("new alert → webhook, idle".into(), &ours[0], &peer[0], Target::at_most(ours[0].ms(0.5), 1.0, "ms p50")),
@@ -138,7 +137,8 @@ async fn on_schedule(server: &Process, receiver: &Receiver) -> anyhow::Result<Ti
     let pushes = Pushes::start_some(address, receiver.book.began, EVERY, STORMY as usize, Arc::new(request));
     let (pushes, book) = (pushes.finish().await?, receiver.book.clone());
     let arrived = tokio::task::spawn_blocking(move || {
-        let arrivals = pushes.iter().zip(first..).map(|(push, number)| Ok(book.arrival(number)?.saturating_sub(push.due)));
+        let arrivals =
+            pushes.iter().zip(first..).map(|(push, number)| Ok(book.arrival(number)?.saturating_sub(push.due)));
         anyhow::Ok(Times::new(arrivals.collect::<anyhow::Result<_>>()?))
     });
     arrived.await?
@@ -256,6 +256,7 @@ fn request_end(buffer: &[u8]) -> anyhow::Result<Option<usize>> {
 
 fn services(request: &[u8]) -> impl Iterator<Item = u32> {
     const NAME: &[u8] = b"service-";
-    let numbers = memchr::memmem::find_iter(request, NAME).filter_map(|at| request.get(at + NAME.len()..at + NAME.len() + 6));
+    let numbers =
+        memchr::memmem::find_iter(request, NAME).filter_map(|at| request.get(at + NAME.len()..at + NAME.len() + 6));
     numbers.filter_map(|digits| std::str::from_utf8(digits).ok()?.parse().ok())
 }

@@ -1,7 +1,11 @@
 //! The servers under test, each a process of its own on a directory of its own, and what the system says of them.
+//! `receiver` is the floor that they stand beside, `books` what they must have done in the end.
 //!
 //! A server is killed and its directory removed when it is dropped. CPU is `utime + stime` of `/proc/PID/stat`, so the
 //! load generator's share is not in it.
+
+pub mod books;
+pub mod receiver;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,9 +19,11 @@ use tempfile::TempDir;
 
 use crate::http;
 use crate::rules::{RULES, rules_yaml};
+use receiver::Receiver;
 
 /// Ticks of `/proc/PID/stat` in a second; fixed on Linux, whatever the kernel's own tick.
 const TICKS_PER_SECOND: f64 = 100.0;
+const ALERTMANAGER: &str = "prometheus-alertmanager";
 const START_MAX: Duration = Duration::from_secs(30);
 /// More than any work has, so that none is refused.
 const MAX_ALERTS: u32 = 16_000_000;
@@ -32,8 +38,12 @@ const REST_MAX: Duration = Duration::from_secs(60);
 pub enum Program {
     /// Ours.
     Incidentd,
+    /// Another build of ours, at the path in `BENCH_PROGRAM`.
+    Other,
     /// Debian's `prometheus-alertmanager`.
     Alertmanager,
+    /// This program itself, as a server that does nothing with what it gets.
+    Receiver(Receiver),
 }
 
 /// A server that runs.
@@ -54,26 +64,29 @@ impl Drop for Server {
 impl Server {
     /// Starts a program in a new directory below `disk`, and waits until it is ready.
     pub async fn start(program: Program, disk: &Path) -> anyhow::Result<Self> {
-        let dir = tempfile::tempdir_in(disk)?;
-        let address = free_address()?;
-        let log = fs::File::create(dir.path().join("log"))?;
+        let (dir, address) = (tempfile::tempdir_in(disk)?, free_address()?);
         let mut command = match program {
-            Program::Incidentd => incidentd(dir.path(), address)?,
+            Program::Incidentd | Program::Other => incidentd(program, dir.path(), address)?,
             Program::Alertmanager => alertmanager(dir.path(), address)?,
+            Program::Receiver(receiver) => receiver.command(dir.path(), address)?,
         };
+        let log = fs::File::create(dir.path().join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
         let mut server = Self { address, child, dir };
-        server.wait_until_ready().await?;
+        let ready = if program == Program::Receiver(Receiver::Grpc) { Ready::Port } else { Ready::Page };
+        server.wait_until_ready(ready).await?;
         Ok(server)
     }
 
-    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+    async fn wait_until_ready(&mut self, ready: Ready) -> anyhow::Result<()> {
         let stopwatch = Stopwatch::start();
         loop {
-            if let Ok(answer) = http::get(self.address, "/-/ready").await
-                && answer.status == 200
-            {
+            let is_ready = match ready {
+                Ready::Page => http::get(self.address, "/-/ready").await.is_ok_and(|answer| answer.status == 200),
+                Ready::Port => tokio::net::TcpStream::connect(self.address).await.is_ok(),
+            };
+            if is_ready {
                 return Ok(());
             }
             let ended = self.child.try_wait()?;
@@ -87,13 +100,7 @@ impl Server {
 
     /// CPU seconds since its start.
     pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name, the second field, may hold anything but ends with the last parenthesis.
-        let (_, rest) = stat.rsplit_once(')').context("a stat line")?;
-        let ticks = |place: usize| -> anyhow::Result<f64> {
-            Ok(rest.split_whitespace().nth(place).context("a field of stat")?.parse()?)
-        };
-        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+        cpu_seconds(&self.child.id().to_string())
     }
 
     /// Resident memory.
@@ -147,17 +154,47 @@ impl Exposition {
     }
 }
 
+/// How a server shows that it is ready.
+#[derive(Clone, Copy)]
+enum Ready {
+    /// `/-/ready` answers 200.
+    Page,
+    /// It takes connections.
+    Port,
+}
+
+/// CPU seconds of a process by its number, or of this one by `self`.
+pub fn cpu_seconds(process: &str) -> anyhow::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name, the second field, may hold anything but ends with the last parenthesis.
+    let (_, rest) = stat.rsplit_once(')').context("a stat line")?;
+    let ticks = |place: usize| -> anyhow::Result<f64> {
+        Ok(rest.split_whitespace().nth(place).context("a field of stat")?.parse()?)
+    };
+    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+}
+
+/// Whether Debian's Alertmanager can be started; without it there is no peer to stand beside.
+pub fn has_alertmanager() -> bool {
+    let mut command = Command::new(ALERTMANAGER);
+    command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
 fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-fn incidentd(dir: &Path, address: SocketAddr) -> anyhow::Result<Command> {
+fn incidentd(program: Program, dir: &Path, address: SocketAddr) -> anyhow::Result<Command> {
     let at = dir.display();
     let sink = format!("sinks:\n  - name: journal\n    type: file\n    path: {at}/incidents.jsonl\n");
     let limits = format!("max_alerts: {MAX_ALERTS}\n");
     let config = format!("listen: {address}\ndata_dir: {at}/data\n{limits}{sink}{}", rules_yaml(RULES));
     fs::write(dir.join("incidentd.yaml"), config)?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_incidentd"));
+    let path = match program {
+        Program::Other => std::env::var_os("BENCH_PROGRAM").context("BENCH_PROGRAM is not set")?,
+        _ => env!("CARGO_BIN_EXE_incidentd").into(),
+    };
+    let mut command = Command::new(path);
     command.arg("run").arg("--config").arg(dir.join("incidentd.yaml"));
     Ok(command)
 }
@@ -166,7 +203,7 @@ fn incidentd(dir: &Path, address: SocketAddr) -> anyhow::Result<Command> {
 fn alertmanager(dir: &Path, address: SocketAddr) -> anyhow::Result<Command> {
     let config = "route: { receiver: nobody, group_by: [cluster, service] }\nreceivers: [{ name: nobody }]\n";
     fs::write(dir.join("alertmanager.yml"), config)?;
-    let mut command = Command::new("prometheus-alertmanager");
+    let mut command = Command::new(ALERTMANAGER);
     command
         .arg(format!("--config.file={}", dir.join("alertmanager.yml").display()))
         .arg(format!("--storage.path={}", dir.join("data").display()))

@@ -81,8 +81,17 @@ impl fmt::Display for Storm {
 /// What is asked for.
 const KINDS: [&str; 4] = ["list 50", "list 1,000", "list of a service", "show"];
 
+/// Measures, prints the table, and writes it to a folder.
+pub async fn report(disk: &Path, folder: &Path) -> anyhow::Result<()> {
+    let table = measure(disk).await?;
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("reading.md"), &table)?;
+    println!("{table}\nalso in {}", folder.display());
+    Ok(())
+}
+
 /// The table of all rows.
-pub async fn measure(disk: &Path) -> anyhow::Result<String> {
+async fn measure(disk: &Path) -> anyhow::Result<String> {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["meanwhile", "events/s", "asked for", "p50 ms", "p99 ms", "most ms", "p99 ≤ 50 ms"]);
