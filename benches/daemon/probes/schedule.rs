@@ -115,7 +115,7 @@ impl Pushes {
                     connection.ask(&request)?;
                     pushes.push(Push { due, took: began.elapsed().saturating_sub(due) });
                 }
-                Ok(pushes)
+                anyhow::Ok(pushes)
             })
         };
         let lanes = (0..LANES).map(lane).collect();
@@ -136,7 +136,7 @@ impl Pushes {
                 pushes.extend(lane.join().map_err(|_| anyhow!("a connection broke off"))??);
             }
             pushes.sort_unstable_by_key(|push: &Push| push.due);
-            Ok(pushes)
+            anyhow::Ok(pushes)
         });
         joined.await?
     }

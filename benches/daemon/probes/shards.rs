@@ -82,7 +82,7 @@ fn bare() -> anyhow::Result<Vec<Line>> {
         };
         let (on_core, by_clock): (fn(&Spent) -> f64, fn(&Spent) -> f64) =
             (|spent| spent.on_core, |spent| spent.by_clock);
-        let ratio = |time| median(rounds.iter().map(|(one, two)| rate(two, time) / rate(one, time)).collect());
+        let ratio = |time: fn(&Spent) -> f64| median(rounds.iter().map(|(one, two)| rate(two, time) / rate(one, time)).collect());
         let of = |rates: Vec<f64>| Measured { rate: Some(median(rates)), ..Measured::default() };
         let (core, clock) = (ratio(on_core), ratio(by_clock));
         Line {
@@ -127,9 +127,9 @@ fn alert(cluster: u32, host: u32) -> Alert {
 
 /// Each thread takes its passes through a shard of its own; all begin together.
 fn on_threads(work: &[&Vec<Vec<&Batch>>]) -> anyhow::Result<Vec<Passes>> {
-    let barrier = Barrier::new(work.len());
+    let barrier = &Barrier::new(work.len());
     std::thread::scope(|scope| {
-        let threads: Vec<_> = work.iter().map(|passes| scope.spawn(|| correlate(passes, &barrier))).collect();
+        let threads: Vec<_> = work.iter().map(|passes| scope.spawn(move || correlate(passes, barrier))).collect();
         threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a shard broke off"))?).collect()
     })
 }

@@ -61,14 +61,14 @@ pub async fn measure(disk: &Path) -> anyhow::Result<Vec<Line>> {
     let rate = (most * SHARE) as u32;
     eprintln!("storm: {most:.0} events/s at most; {rate}/s for {minutes} minutes");
     let (cpu, began) = (server.cpu_seconds()?, Stopwatch::start());
-    let first = Clock::system().now();
+    let (first, address) = (Clock::system().now(), server.address);
     let pushes = Pushes::start(
-        server.address,
+        address,
         began,
         EVERY,
-        Arc::new(move |number| {
+        Arc::new(move |number: usize| {
             let alert = Alert { host: 90_000_000 + number as u32 % KNOWN, service: SERVICES, ..Alert::default() };
-            Pen::post(([127, 0, 0, 1], 0).into(), &alert, first.plus(EVERY * number as u32))
+            Pen::post(address, &alert, first.plus(EVERY * number as u32))
         }),
     );
     let storm = Storm::start(server.address, Some(rate), mixed());
@@ -130,7 +130,7 @@ fn report(samples: &[Sample], pushes: &[Push], behind: f64, rate: u32) -> anyhow
         tails.push(ms(0.99));
     }
     println!("{table}\n{behind:.0} events behind {rate}/s at the end");
-    let rise = |values: &[f64]| {
+    let rise = |values: &[f64]| -> anyhow::Result<f64> {
         let third = values.len() / 3;
         ensure!(third > 0, "too short to see whether it is flat");
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
