@@ -68,7 +68,7 @@ async fn pass(bench: &Bench, run: &mut Run) -> anyhow::Result<()> {
     run.row(5, "HTTP of 1, 64 connections, storm", rows::single::over_64(bench)).await?;
     run.row(6, "HTTP of 1, 4 connections, storm", rows::single::over_4(bench)).await?;
     run.row(7, "HTTP of 500, unique", rows::bodies::unique(bench)).await?;
-    run.row(8, "Kafka, protobuf, storm and unique", probes::kafka::measure(&bench.disk)).await?;
+    run.row(8, "Kafka, protobuf, storm and unique", probes::kafka::measure(bench)).await?;
     run.row(9, "memory of live alerts", rows::memory::measure(bench)).await?;
     run.row(10, "bare engine: repeats", rows::engine::repeats(bench)).await?;
     run.row(10, "bare engine: new alerts", rows::engine::new_alerts(bench)).await?;
@@ -76,7 +76,7 @@ async fn pass(bench: &Bench, run: &mut Run) -> anyhow::Result<()> {
     run.row(11, "10,000 rules of which 3 match, storm", rows::many_rules::storm(bench)).await?;
     run.row(11, "10,000 rules of which 3 match, new alerts", rows::many_rules::unique(bench)).await?;
     run.row(12, "webhook, idle and in a storm", probes::webhook::measure(&bench.disk)).await?;
-    run.row(13, "restart", probes::restart::measure(&bench.disk)).await?;
+    run.row(13, "restart", probes::restart::measure(bench)).await?;
     run.row(15, "shards, 2 against 1", probes::shards::measure(&bench.disk)).await?;
     Ok(())
 }

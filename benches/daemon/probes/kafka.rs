@@ -23,10 +23,9 @@ use tempfile::TempDir;
 use super::alerts::{Alert, Pen};
 use super::process::{Process, file_sink};
 use crate::line::{Line, Measured, Target};
+use crate::run::Bench;
 use crate::server::cpu_seconds;
 
-const STORM: Backlog = Backlog { topic: "storm", records: 2_000_000, alerts: 1_000, services: 50 };
-const UNIQUE: Backlog = Backlog { topic: "unique", records: 400_000, alerts: 400_000, services: 200 };
 const PARTITIONS: i32 = 4;
 /// Of a bare consumer's rate, in per cent.
 const SHARE_MIN: f64 = 55.0;
@@ -43,10 +42,13 @@ struct Backlog {
     services: u32,
 }
 
-pub async fn measure(disk: &Path) -> anyhow::Result<Vec<Line>> {
+pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Line>> {
+    let (disk, events) = (&bench.disk, bench.storm_events as u32);
     let broker = Broker::start(disk)?;
+    let storm = Backlog { topic: "storm", records: 2 * events, alerts: 1_000, services: 50 };
+    let unique = Backlog { topic: "unique", records: events / 5 * 2, alerts: events / 5 * 2, services: 200 };
     let mut lines = Vec::new();
-    for backlog in [STORM, UNIQUE] {
+    for backlog in [storm, unique] {
         broker.fill(&backlog).await.context("filling a topic")?;
         let bare = broker.clone_config();
         let (topic, records) = (backlog.topic, backlog.records);

@@ -10,46 +10,46 @@ use incidentd::clock::Clock;
 use super::alerts::{Alert, BATCH, Pen};
 use super::process::{Process, file_sink};
 use super::schedule::{Bodies, Storm};
-use crate::line::{Line, Measured, Target};
+use crate::line::{Line, Measured, Target, thousands};
+use crate::run::Bench;
 
-const ALERTS: u32 = 1_000_000;
-const INCIDENTS: u32 = 10_000;
+/// Alerts of an incident.
+const OF_AN_INCIDENT: u32 = 100;
 /// In seconds.
 const READY_MAX: f64 = 3.0;
 
-pub async fn measure(disk: &Path) -> anyhow::Result<Vec<Line>> {
+pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Line>> {
+    let alerts = bench.storm_events as u32;
+    let incidents = alerts / OF_AN_INCIDENT;
+    let all = [
+        ("incidentd_alerts", "", alerts as usize),
+        ("incidentd_alerts", r#"state="firing""#, alerts as usize),
+        ("incidentd_incidents", r#"status="open""#, incidents as usize),
+    ];
     let config = |dir: &Path| format!("resolve_timeout: 2h\n{}", file_sink(dir));
-    let mut server = Process::incidentd(disk, config).await?;
-    let sent = Storm::start(server.address, None, new_alerts(0..ALERTS, INCIDENTS)).finish().await?;
-    ensure!(sent >= ALERTS as usize, "{sent} events are answered");
-    server.balances(&all()).await?;
+    let mut server = Process::incidentd(&bench.disk, config).await?;
+    let sent = Storm::start(server.address, None, new_alerts(0..alerts, incidents)).finish().await?;
+    ensure!(sent >= alerts as usize, "{sent} events are answered");
+    server.balances(&all).await?;
     let mut lines = Vec::new();
     for signal in ["KILL", "TERM"] {
         let ended = server.end(signal).await?;
         let ready = server.start_again().await?.as_secs_f64();
         let rss = server.rss_bytes()?;
-        server.balances(&all()).await?;
+        server.balances(&all).await?;
         let log = server.log();
         let told = log.lines().rev().filter(|line| line.contains("recovered") || line.contains("ready for events"));
         eprintln!("restart: {ended:.1?} until it had ended after SIG{signal}; {ready:.2} s until it was ready");
         told.take(2).for_each(|line| eprintln!("    {line}"));
-        let ours = Measured { seconds: Some(ready), rss_bytes: Some(rss / f64::from(ALERTS)), ..Measured::default() };
+        let ours = Measured { seconds: Some(ready), rss_bytes: Some(rss / f64::from(alerts)), ..Measured::default() };
         lines.push(Line {
-            work: format!("restart with 1,000,000 alerts after SIG{signal}"),
+            work: format!("restart with {} alerts after SIG{signal}", thousands(f64::from(alerts))),
             targets: vec![Target::at_most(ours.seconds, READY_MAX, "s")],
             ours,
             ..Line::default()
         });
     }
     Ok(lines)
-}
-
-fn all() -> [(&'static str, &'static str, usize); 3] {
-    [
-        ("incidentd_alerts", "", ALERTS as usize),
-        ("incidentd_alerts", r#"state="firing""#, ALERTS as usize),
-        ("incidentd_incidents", r#"status="open""#, INCIDENTS as usize),
-    ]
 }
 
 /// Alerts of hosts, each once, spread over services; the last request is filled up with repeats.

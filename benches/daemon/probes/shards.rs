@@ -82,7 +82,9 @@ fn bare() -> anyhow::Result<Vec<Line>> {
         };
         let (on_core, by_clock): (fn(&Spent) -> f64, fn(&Spent) -> f64) =
             (|spent| spent.on_core, |spent| spent.by_clock);
-        let ratio = |time: fn(&Spent) -> f64| median(rounds.iter().map(|(one, two)| rate(two, time) / rate(one, time)).collect());
+        let ratio = |time: fn(&Spent) -> f64| {
+            median(rounds.iter().map(|(one, two)| rate(two, time) / rate(one, time)).collect())
+        };
         let of = |rates: Vec<f64>| Measured { rate: Some(median(rates)), ..Measured::default() };
         let (core, clock) = (ratio(on_core), ratio(by_clock));
         Line {
