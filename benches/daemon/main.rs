@@ -9,6 +9,7 @@ mod front;
 mod grpc;
 mod http;
 mod line;
+mod probes;
 mod report;
 mod rows;
 mod rules;
@@ -38,6 +39,16 @@ async fn measure() -> anyhow::Result<()> {
     if run.asks_for("reading") {
         return rows::reading::report(&bench.disk, run.folder()).await;
     }
+    if run.asks_for("storm-minutes") {
+        run.row(0, "storm-minutes", probes::storm::measure(&bench.disk)).await?;
+        run.finish();
+        return Ok(());
+    }
+    if run.asks_for("pauses") {
+        run.row(0, "pauses", probes::pauses::measure(&bench.disk)).await?;
+        run.finish();
+        return Ok(());
+    }
     for _ in 0..run.passes {
         pass(&bench, &mut run).await?;
     }
@@ -57,11 +68,15 @@ async fn pass(bench: &Bench, run: &mut Run) -> anyhow::Result<()> {
     run.row(5, "HTTP of 1, 64 connections, storm", rows::single::over_64(bench)).await?;
     run.row(6, "HTTP of 1, 4 connections, storm", rows::single::over_4(bench)).await?;
     run.row(7, "HTTP of 500, unique", rows::bodies::unique(bench)).await?;
+    run.row(8, "Kafka, protobuf, storm and unique", probes::kafka::measure(bench)).await?;
     run.row(9, "memory of live alerts", rows::memory::measure(bench)).await?;
     run.row(10, "bare engine: repeats", rows::engine::repeats(bench)).await?;
     run.row(10, "bare engine: new alerts", rows::engine::new_alerts(bench)).await?;
     run.row(10, "bare engine: new incidents", rows::engine::new_incidents(bench)).await?;
     run.row(11, "10,000 rules of which 3 match, storm", rows::many_rules::storm(bench)).await?;
     run.row(11, "10,000 rules of which 3 match, new alerts", rows::many_rules::unique(bench)).await?;
+    run.row(12, "webhook, idle and in a storm", probes::webhook::measure(&bench.disk)).await?;
+    run.row(13, "restart", probes::restart::measure(bench)).await?;
+    run.row(15, "shards, 2 against 1", probes::shards::measure(&bench.disk)).await?;
     Ok(())
 }
