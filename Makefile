@@ -4,7 +4,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo build release test lint alerts bench fmt servers clean-servers
+.PHONY: help demo build release test lint alerts bench instructions counts curves fmt servers clean-servers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ build: ## target/debug/incidentd
 release: ## target/release/incidentd
 	$(CARGO) build --locked --release
 
-test: servers lint alerts ## all that CI runs: lint, alert rules, every test, with the real servers they talk to
+test: servers lint alerts instructions ## all that CI runs: lint, alert rules, every test, with the real servers they talk to
 	$(CARGO) test --locked
 
 lint: ## formatting, clippy and documentation with warnings as errors; dependencies if cargo-deny is installed
@@ -34,6 +34,17 @@ alerts: servers ## the Prometheus files of deploy/, with their unit tests
 
 bench: servers ## the table of docs/performance.md: speed and CPU beside Alertmanager and the floor; BENCH_ONLY=#5 for a row
 	$(CARGO) bench --locked --bench daemon
+
+# Only our own crate is built for it, with optimisation, beside what the tests use. See benches/instructions.toml.
+instructions:
+	$(CARGO) bench --locked --profile dev --config benches/instructions.toml --bench instructions --no-run
+
+counts: servers instructions ## count the instructions of the hot path anew and write them into docs/performance.md
+	UPDATE_GOLDEN=1 $(CARGO) test --locked --test it -- instructions::
+	@git --no-pager diff --unified=0 docs/performance.md
+
+curves: ## measure cost against alerts, rules, labels, windows and shards; draws docs/performance/*.svg
+	$(CARGO) bench --locked --bench curves
 
 fmt: ## format the sources
 	$(CARGO) fmt

@@ -14,6 +14,7 @@ mod flow;
 mod formats;
 mod harness;
 mod heartbeat;
+mod instructions;
 mod kafka;
 mod kill_loop;
 mod maintenance;

@@ -8,6 +8,8 @@ version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$here/pom.x
 cache=${INCIDENTD_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/incidentd-tests}
 kafka=$cache/kafka-$version
 python=$cache/python
+runner_version=$(sed -n '/^name = "gungraun-runner"$/{n;s/version = "\(.*\)"/\1/p;}' "$here/../../Cargo.lock")
+runner=$cache/gungraun-runner-$runner_version
 log=$cache/fetch.log
 
 die() {
@@ -32,8 +34,10 @@ python_complete() {
     has python3 && [[ -f $python/.complete && $(<"$python/.complete") == "$(python_fingerprint)" ]]
 }
 
+runner_complete() { has valgrind && [[ -x $runner/bin/gungraun-runner ]]; }
+
 complete() {
-    python_complete && kafka_complete && has prometheus && has promtool && has prometheus-alertmanager && has amtool
+    python_complete && kafka_complete && runner_complete && has prometheus && has promtool && has prometheus-alertmanager && has amtool
 }
 
 kafka_complete() {
@@ -67,6 +71,7 @@ install_packages() {
     { has prometheus && has promtool; } || wanted+=(prometheus)
     { has prometheus-alertmanager && has amtool; } || wanted+=(prometheus-alertmanager)
     python_works || wanted+=(python3 python3-venv)
+    has valgrind || wanted+=(valgrind)
     ((${#wanted[@]})) || return 0
 
     has apt-get || die "please install ${wanted[*]} (there is no apt-get here)"
@@ -88,6 +93,15 @@ fetch_python() {
         "$python/bin/pip" --quiet check; } >"$log" 2>&1 ||
         die "pip could not install requirements.txt, see $log"
     python_fingerprint >"$python/.complete"
+}
+
+# What runs benches/instructions.rs; it must be of the version of the library. Built without optimisation, which is
+# quicker than what it has to do. `cargo install` moves it to its place when all is done.
+fetch_runner() {
+    has cargo || die "cargo is missing, which builds gungraun-runner"
+    (cd "$here/../.." && cargo install --quiet --locked --debug --root "$runner" \
+        --version "$runner_version" gungraun-runner) >"$log" 2>&1 ||
+        die "cargo could not install gungraun-runner $runner_version, see $log"
 }
 
 fetch_kafka() {
@@ -118,6 +132,9 @@ flock -w 900 9 || die "another fetch.sh has held $cache/lock for 15 minutes"
 install_packages
 if ! python_complete; then
     fetch_python
+fi
+if ! runner_complete; then
+    fetch_runner
 fi
 if ! kafka_complete; then
     fetch_kafka
