@@ -78,8 +78,6 @@ pub struct Metrics {
     pub unknown_severities: Counter,
     /// Events that lack a label which is configured as part of their identity.
     pub key_labels_missing: Counter,
-    /// Bytes of hot state, by estimate.
-    pub state_bytes: Gauge,
     /// Maintenance windows that are open.
     pub maintenance_open: Gauge,
 }
@@ -155,7 +153,6 @@ impl Metrics {
             limit_reached: plain("incidentd_limit_reached_total"),
             unknown_severities: plain("incidentd_unknown_severity_total"),
             key_labels_missing: plain("incidentd_key_label_missing_total"),
-            state_bytes: gauge("incidentd_state_bytes"),
             maintenance_open: gauge("incidentd_maintenance_windows_open"),
             recorder,
         };
@@ -258,6 +255,13 @@ impl Metrics {
     pub fn set_silences(&self, silences: [u64; 3]) {
         for (state, silences) in SILENCE_STATES.iter().zip(silences) {
             self.gauge("incidentd_silences", &[("state", state)]).set(silences as f64);
+        }
+    }
+
+    /// Bytes of hot state, by part.
+    pub fn set_state_bytes(&self, parts: impl Iterator<Item = (&'static str, u64)>) {
+        for (part, bytes) in parts {
+            self.gauge("incidentd_state_bytes", &[("part", part)]).set(bytes as f64);
         }
     }
 
@@ -421,7 +425,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("incidentd_config_last_reload_successful", "1 when the last configuration reload was accepted"),
         ("incidentd_config_last_reload_success_timestamp_seconds", "When a configuration was last accepted"),
         ("incidentd_build_info", "The version that runs"),
-        ("incidentd_state_bytes", "Bytes of hot state, by estimate"),
+        ("incidentd_state_bytes", "Bytes of hot state, by part"),
         ("incidentd_maintenance_windows_open", "Maintenance windows that are open"),
         ("incidentd_commit_healthy", "1 while commits succeed"),
     ];

@@ -3,14 +3,14 @@
 //! About 200 bytes an alert beside its interned texts and 8 bytes a label; `docs/performance.md` has the measured
 //! figure. Bounded by `max_alerts`. A resolved alert is kept for a while, so that what comes late is recognised.
 
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::flapping::Turns;
+use super::memory::index::Index;
 use super::memory::interner::{Interner, Symbol};
 use super::memory::slab::Slab;
 use super::suppress::Mark;
-use crate::event::{Batch, Event, Severity, Status, Timestamp};
+use crate::event::{Batch, Event, Severity, Status, Text, Timestamp};
 use crate::identity::Fingerprint;
 
 /// Whether the condition holds, as far as is known.
@@ -88,9 +88,10 @@ pub(super) enum Dirty {
 /// What an alert says.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Texts {
-    pub(super) labels: Box<[(Symbol, Symbol)]>,
-    pub(super) annotations: Box<[(Symbol, Symbol)]>,
-    pub(super) links: Box<[(Symbol, Symbol)]>,
+    /// Labels, then annotations, then links: in one piece, for the memory.
+    pairs: Box<[(Symbol, Symbol)]>,
+    annotations_from: u32,
+    links_from: u32,
     pub(super) source: Option<Symbol>,
     pub(super) summary: Option<Symbol>,
 }
@@ -98,17 +99,48 @@ pub(super) struct Texts {
 impl Texts {
     /// Materialises what an event says.
     pub(super) fn intern(names: &mut Interner, batch: &Batch, event: &Event) -> Self {
-        let mut pairs = |pairs| -> Box<[(Symbol, Symbol)]> {
-            batch.texts(pairs).map(|(name, value)| (names.intern(name), names.intern(value))).collect()
+        let (labels, annotations, links) = (event.labels, event.annotations, event.links);
+        let mut place = 0;
+        let mut intern = |text: Text| {
+            place += 1;
+            names.intern_at(place, batch.bytes(text))
         };
-        let (labels, annotations, links) = (pairs(event.labels), pairs(event.annotations), pairs(event.links));
-        let mut text = |text: crate::event::Text| (!text.is_empty()).then(|| names.intern(batch.text(text)));
-        Self { labels, annotations, links, source: text(event.source), summary: text(event.summary) }
+        let runs = [labels, annotations, links].map(|run| batch.pairs(run));
+        let mut pairs = Vec::with_capacity(runs.iter().map(|run| run.len()).sum());
+        for run in runs {
+            pairs.extend(run.iter().map(|pair| (intern(pair.name), intern(pair.value))));
+        }
+        let mut text = |text: Text| (!text.is_empty()).then(|| intern(text));
+        let (source, summary) = (text(event.source), text(event.summary));
+        Self::new(pairs, [labels.len(), annotations.len()], source, summary)
+    }
+
+    /// Of pairs of which so many are labels and so many annotations.
+    pub(super) fn new(
+        pairs: Vec<(Symbol, Symbol)>,
+        [labels, annotations]: [usize; 2],
+        source: Option<Symbol>,
+        summary: Option<Symbol>,
+    ) -> Self {
+        let (annotations_from, links_from) = (labels as u32, (labels + annotations) as u32);
+        Self { pairs: pairs.into(), annotations_from, links_from, source, summary }
+    }
+
+    pub(super) fn labels(&self) -> &[(Symbol, Symbol)] {
+        &self.pairs[..self.annotations_from as usize]
+    }
+
+    pub(super) fn annotations(&self) -> &[(Symbol, Symbol)] {
+        &self.pairs[self.annotations_from as usize..self.links_from as usize]
+    }
+
+    pub(super) fn links(&self) -> &[(Symbol, Symbol)] {
+        &self.pairs[self.links_from as usize..]
     }
 
     /// Gives the texts back.
     pub(super) fn release(self, names: &mut Interner) {
-        for (name, value) in self.labels.into_iter().chain(self.annotations).chain(self.links) {
+        for (name, value) in self.pairs {
             names.release(name);
             names.release(value);
         }
@@ -123,12 +155,12 @@ impl Texts {
 
     /// The value of a label as a symbol.
     pub(super) fn value(&self, names: &Interner, name: &str) -> Option<Symbol> {
-        let (_, value) = self.labels.iter().find(|(label, _)| names.text(*label) == name)?;
+        let (_, value) = self.labels().iter().find(|(label, _)| names.text(*label) == name)?;
         Some(*value)
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        (self.labels.len() + self.annotations.len() + self.links.len()) * size_of::<(Symbol, Symbol)>()
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.pairs)
     }
 }
 
@@ -158,11 +190,19 @@ pub(super) struct Alert {
     /// What keeps it from its rules.
     pub(super) mark: Mark,
     pub(super) dirty: Dirty,
+    /// Bytes on the heap that are counted for it.
+    pub(super) counted: u32,
 }
 
 impl Alert {
     pub(super) fn membership(&mut self, group: u32) -> Option<&mut Membership> {
         self.memberships.iter_mut().find(|membership| membership.group == group)
+    }
+
+    /// Bytes on the heap beside the shared texts.
+    fn heap_bytes(&self) -> usize {
+        let spilled = if self.memberships.spilled() { self.memberships.capacity() } else { 0 };
+        self.texts.bytes() + spilled * size_of::<Membership>() + self.turns.bytes()
     }
 }
 
@@ -170,37 +210,41 @@ impl Alert {
 #[derive(Debug, Default)]
 pub(super) struct Alerts {
     pub(super) slots: Slab<Alert>,
-    by_fingerprint: HashTable<u32>,
+    by_fingerprint: Index,
     pub(super) by_state: [u64; 3],
+    /// Bytes on the heap beside the slots, as of the last commit.
+    heap: usize,
+}
+
+/// What the index goes by.
+fn hash_of(fingerprint: Fingerprint) -> u32 {
+    fingerprint.0 as u32
 }
 
 impl Alerts {
     pub(super) fn find(&self, fingerprint: Fingerprint) -> Option<u32> {
-        let found =
-            self.by_fingerprint.find(fingerprint.0 as u64, |slot| self.slots[*slot].fingerprint == fingerprint)?;
-        Some(*found)
+        self.by_fingerprint.find(hash_of(fingerprint), |slot| self.slots[slot].fingerprint == fingerprint)
+    }
+
+    /// The same, where it was found in this slot a moment ago.
+    pub(super) fn find_at(&self, slot: Option<u32>, fingerprint: Fingerprint) -> Option<u32> {
+        let alert = slot.and_then(|slot| self.slots.get(slot));
+        if alert.is_some_and(|alert| alert.fingerprint == fingerprint) { slot } else { self.find(fingerprint) }
     }
 
     pub(super) fn insert(&mut self, alert: Alert) -> u32 {
         self.by_state[alert.state as usize] += 1;
         let fingerprint = alert.fingerprint;
         let slot = self.slots.insert(alert);
-        self.index(slot, fingerprint);
+        self.by_fingerprint.insert(hash_of(fingerprint), slot);
         slot
     }
 
-    fn index(&mut self, slot: u32, fingerprint: Fingerprint) {
-        let slots = &self.slots;
-        self.by_fingerprint.insert_unique(fingerprint.0 as u64, slot, |slot| slots[*slot].fingerprint.0 as u64);
-    }
-
     pub(super) fn remove(&mut self, slot: u32) -> Option<Alert> {
-        let fingerprint = self.slots.get(slot)?.fingerprint;
-        if let Ok(entry) = self.by_fingerprint.find_entry(fingerprint.0 as u64, |other| *other == slot) {
-            entry.remove();
-        }
         let alert = self.slots.remove(slot)?;
+        self.by_fingerprint.remove(hash_of(alert.fingerprint), slot);
         self.by_state[alert.state as usize] -= 1;
+        self.heap -= alert.counted as usize;
         Some(alert)
     }
 
@@ -214,22 +258,28 @@ impl Alerts {
     /// Indexes what recovery has put into slots.
     pub(super) fn finish_restore(&mut self) {
         self.slots.collect_free();
-        self.by_state = [0; 3];
+        (self.by_state, self.heap) = ([0; 3], 0);
         self.by_fingerprint.clear();
-        let found: Vec<_> = self.slots.slots().map(|(slot, alert)| (slot, alert.fingerprint, alert.state)).collect();
-        for (slot, fingerprint, state) in found {
-            self.by_state[state as usize] += 1;
-            self.index(slot, fingerprint);
+        for slot in 0..self.slots.end() {
+            let Some(alert) = self.slots.get_mut(slot) else { continue };
+            alert.counted = 0;
+            self.by_state[alert.state as usize] += 1;
+            self.by_fingerprint.insert(hash_of(alert.fingerprint), slot);
+            self.count(slot);
         }
     }
 
+    /// An alert may hold more or less than before.
+    pub(super) fn count(&mut self, slot: u32) {
+        let Some(alert) = self.slots.get_mut(slot) else { return };
+        let now = alert.heap_bytes();
+        let before = std::mem::replace(&mut alert.counted, now as u32);
+        self.heap = self.heap + now - before as usize;
+    }
+
+    /// Bytes held, as of the last commit.
     pub(super) fn bytes(&self) -> usize {
-        let heap = |alert: &Alert| {
-            alert.texts.bytes() + if alert.memberships.spilled() { alert.memberships.capacity() * 16 } else { 0 }
-        };
-        let sampled: usize = self.slots.slots().take(256).map(|(_, alert)| heap(alert)).sum();
-        let average = sampled / self.slots.len().clamp(1, 256);
-        self.slots.bytes() + self.by_fingerprint.capacity() * 5 + average * self.slots.len()
+        self.slots.bytes() + self.by_fingerprint.bytes() + self.heap
     }
 }
 

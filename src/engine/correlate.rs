@@ -179,7 +179,7 @@ impl Shard {
             pairs.iter().map(|(name, value)| (names.text(*name), names.text(*value))).collect::<SmallVec<[_; 16]>>()
         };
         let text = |symbol: Option<Symbol>| symbol.map_or("", |symbol| names.text(symbol));
-        let (labels, annotations) = (pairs(&texts.labels), pairs(&texts.annotations));
+        let (labels, annotations) = (pairs(texts.labels()), pairs(texts.annotations()));
         let (source, summary) = (text(texts.source), text(texts.summary));
         let severity = self.alerts.slots[slot].severity;
         let facts = Facts::new(labels.into_iter(), annotations.into_iter(), severity, source, summary);
@@ -198,6 +198,13 @@ impl Shard {
 
     /// A repeat that says nothing new: the groups are known.
     pub(super) fn repeat(&mut self, sighting: &Sighting<'_>) -> Verdict {
+        let alert = &self.alerts.slots[sighting.slot];
+        if let [membership] = alert.memberships[..]
+            && !alert.unwanted
+            && let Some(verdict) = self.count_repeat(sighting, membership)
+        {
+            return verdict;
+        }
         let mut best = Verdict::new(Outcome::Duplicate, Reason::Repeat);
         if self.alerts.slots[sighting.slot].unwanted {
             self.repeat_unmatched(sighting.slot);
@@ -207,6 +214,27 @@ impl Shard {
             best = better(best, self.observe(sighting, group));
         }
         best
+    }
+
+    /// A repeat that finds an open incident as it was, which most do: what [`Shard::observe`] comes to then, in one go.
+    fn count_repeat(&mut self, sighting: &Sighting<'_>, membership: Membership) -> Option<Verdict> {
+        let Membership { group: slot, firing, linked, let_go, .. } = membership;
+        if !firing || !linked || let_go.is_some() || sighting.changed || self.rules.awaits {
+            return None;
+        }
+        let group = self.groups.slots.get_mut(slot)?;
+        let incident = group.incident.as_deref()?;
+        if group.phase != Phase::Live || incident.hush.is_kept_back() || sighting.at() <= group.span.cleared_at() {
+            return None;
+        }
+        let id = incident.id;
+        group.newest_event_at = group.newest_event_at.max(sighting.at().min(sighting.now));
+        group.last_activity = sighting.now;
+        group.events += 1;
+        let [dirty, touched] = group.mark(Dirty::Counters);
+        self.dirty_groups.extend(dirty.then_some(slot));
+        self.touched_groups.extend(touched.then_some(slot));
+        Some(Verdict::of(Outcome::Duplicate, Reason::Repeat, id))
     }
 
     /// The groups that an alert belongs to, in the order of the rules; of removed rules, those whose incident is live.

@@ -66,6 +66,11 @@ impl Turns {
         self.0.as_deref().map_or(Timestamp::EPOCH, |recent| recent.received.plus(stable))
     }
 
+    /// Bytes on the heap.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.as_deref().map_or(0, |recent| size_of::<Recent>() + recent.times.capacity() * size_of::<Timestamp>())
+    }
+
     pub(super) fn write(&self, writer: &mut Writer) {
         let Some(recent) = self.0.as_deref() else { return writer.number(0) };
         writer.number(recent.times.len() as u64);

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::alert::Dirty;
@@ -17,6 +16,7 @@ use super::desk::work::Work;
 use super::escalation::Progress;
 use super::flapping::Flapping;
 use super::incident::{IncidentLink, IncidentStatus};
+use super::memory::index::Index;
 use super::memory::interner::{Interner, Symbol};
 use super::memory::slab::Slab;
 use super::priority::{Assessment, Binding};
@@ -192,6 +192,17 @@ pub(super) struct Group {
     pub(super) dirty: Dirty,
     /// Its counts are to be refreshed in the read model.
     pub(super) touched: bool,
+    /// Bytes on the heap that are counted for it.
+    pub(super) counted: Held,
+}
+
+/// Bytes on the heap beside the slots and the shared texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Held {
+    /// Keys and members.
+    pub(super) groups: u32,
+    pub(super) windows: u32,
+    pub(super) incidents: u32,
 }
 
 impl Group {
@@ -225,12 +236,31 @@ impl Group {
             incident: None,
             dirty: Dirty::Clean,
             touched: false,
+            counted: Held::default(),
         }
+    }
+
+    /// The journal lacks so much of it. Says whether it lacked nothing before, and whether its counts now are to be
+    /// refreshed in the read model.
+    pub(super) fn mark(&mut self, dirty: Dirty) -> [bool; 2] {
+        let (was, touched) = (self.dirty, self.incident.is_some() && !self.touched);
+        self.dirty = was.max(dirty);
+        self.touched |= touched;
+        [was == Dirty::Clean, touched]
     }
 
     /// Whether nothing holds the incident open.
     pub(super) fn is_clear(&self) -> bool {
         self.firing == 0 && self.flapping == 0 && self.storm.as_deref().is_none_or(StormState::is_over)
+    }
+
+    fn held(&self) -> Held {
+        let storm = self.storm.as_ref().map_or(0, |_| size_of::<StormState>());
+        Held {
+            groups: (size_of_val(&*self.key) + self.members.capacity() * size_of::<u32>() + storm) as u32,
+            windows: self.span.bytes() as u32,
+            incidents: self.incident.as_deref().map_or(0, Incident::bytes) as u32,
+        }
     }
 
     /// Gives the texts back.
@@ -265,12 +295,19 @@ impl Gathered {
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     pub(super) slots: Slab<Group>,
-    by_key: HashTable<u32>,
+    by_key: Index,
+    /// Bytes on the heap, as of the last commit.
+    heap: [usize; 3],
+}
+
+/// What the index goes by.
+fn hash_of(key_hash: u128) -> u32 {
+    key_hash as u32
 }
 
 impl Groups {
     pub(super) fn find(&self, key_hash: u128) -> Option<u32> {
-        self.by_key.find(key_hash as u64, |slot| self.slots[*slot].key_hash == key_hash).copied()
+        self.by_key.find(hash_of(key_hash), |slot| self.slots[slot].key_hash == key_hash)
     }
 
     pub(super) fn insert(&mut self, group: Group) -> u32 {
@@ -282,48 +319,56 @@ impl Groups {
 
     /// Makes a group reachable by its key.
     pub(super) fn index(&mut self, slot: u32, key_hash: u128) {
-        let slots = &self.slots;
-        self.by_key.insert_unique(key_hash as u64, slot, |slot| slots[*slot].key_hash as u64);
+        self.by_key.insert(hash_of(key_hash), slot);
     }
 
     /// Makes a group unreachable by its key: its rule is gone.
     pub(super) fn unindex(&mut self, slot: u32) {
-        let key_hash = self.slots[slot].key_hash;
-        if let Ok(entry) = self.by_key.find_entry(key_hash as u64, |other| *other == slot) {
-            entry.remove();
-        }
+        self.by_key.remove(hash_of(self.slots[slot].key_hash), slot);
     }
 
     pub(super) fn remove(&mut self, slot: u32) -> Option<Group> {
         self.slots.get(slot)?;
         self.unindex(slot);
-        self.slots.remove(slot)
+        let group = self.slots.remove(slot)?;
+        self.recount(group.counted, Held::default());
+        Some(group)
     }
 
     /// Indexes what recovery has put into slots, but for retired groups.
     pub(super) fn finish_restore(&mut self) {
         self.slots.collect_free();
         self.by_key.clear();
-        let found: Vec<_> = self
-            .slots
-            .slots()
-            .filter(|(_, group)| group.rule != RETIRED)
-            .map(|(slot, group)| (slot, group.key_hash))
-            .collect();
-        for (slot, key_hash) in found {
-            self.index(slot, key_hash);
+        self.heap = [0; 3];
+        for slot in 0..self.slots.end() {
+            let Some(group) = self.slots.get_mut(slot) else { continue };
+            group.counted = Held::default();
+            if group.rule != RETIRED {
+                self.by_key.insert(hash_of(group.key_hash), slot);
+            }
+            self.count(slot);
         }
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        let heap = |group: &Group| {
-            group.span.bytes()
-                + group.members.capacity() * 4
-                + group.incident.as_ref().map_or(0, |_| size_of::<Incident>() + 200)
-        };
-        let sampled: usize = self.slots.slots().take(256).map(|(_, group)| heap(group)).sum();
-        let average = sampled / self.slots.len().clamp(1, 256);
-        self.slots.bytes() + self.by_key.capacity() * 5 + average * self.slots.len()
+    /// A group may hold more or less than before.
+    pub(super) fn count(&mut self, slot: u32) {
+        let Some(group) = self.slots.get_mut(slot) else { return };
+        let now = group.held();
+        let before = std::mem::replace(&mut group.counted, now);
+        self.recount(before, now);
+    }
+
+    fn recount(&mut self, before: Held, now: Held) {
+        let parts = [(before.groups, now.groups), (before.windows, now.windows), (before.incidents, now.incidents)];
+        for (sum, (before, now)) in self.heap.iter_mut().zip(parts) {
+            *sum = *sum + now as usize - before as usize;
+        }
+    }
+
+    /// Bytes held, as of the last commit: by groups, their windows, and their incidents.
+    pub(super) fn bytes(&self) -> [usize; 3] {
+        let [groups, windows, incidents] = self.heap;
+        [self.slots.bytes() + self.by_key.bytes() + groups, windows, incidents]
     }
 }
 

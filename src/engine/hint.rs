@@ -96,7 +96,7 @@ impl Shard {
             return text;
         }
         let sample = sampled(self.alerts.slots.end()).filter_map(|slot| self.alerts.slots.get(slot));
-        let text: Arc<str> = match self.widest(sample.flat_map(|alert| alert.texts.labels.iter().copied())) {
+        let text: Arc<str> = match self.widest(sample.flat_map(|alert| alert.texts.labels().iter().copied())) {
             Some(label) => format!("max_alerts; the label with the most values is {label}").into(),
             None => "max_alerts".into(),
         };

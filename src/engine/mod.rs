@@ -11,6 +11,7 @@ pub mod decision;
 pub mod desk;
 mod escalation;
 mod flapping;
+mod footprint;
 mod group;
 mod heartbeat;
 mod hint;
@@ -30,6 +31,7 @@ pub mod unmatched;
 mod view;
 mod window;
 
+pub use footprint::PARTS;
 pub use journal::{ReloadReport, RuleReport};
 pub use relate::union::Culprit;
 pub use shard::{Changes, Shard, SnapshotStep, Stats};

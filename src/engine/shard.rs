@@ -14,6 +14,7 @@ use super::correlate::Sighting;
 use super::deadlines::TargetCount;
 use super::decision::{Decision, Outcome, Reason, Verdict};
 use super::flapping::Turns;
+use super::footprint::PARTS;
 use super::group::{Groups, INCIDENT_ALERTS_KEPT, Targets};
 use super::heartbeat::Heartbeats;
 use super::hint::Culprits;
@@ -38,6 +39,9 @@ use crate::rules::RuleSet;
 /// Alerts of one incident that are remembered for as long as it is not closed. Of a larger one, those that have ended
 /// are forgotten after [`EngineConfig::retention`]; one that comes back later is then linked as if it were new.
 const LISTED_ALERTS_MAX: usize = 1_000;
+
+/// Events whose alerts are looked up together.
+const AHEAD: usize = 16;
 
 /// What a commit must make durable, since the last call.
 #[derive(Debug, Default)]
@@ -84,8 +88,10 @@ pub struct Stats {
     pub silences: [u64; 3],
     /// Muted alerts: by silences, by inhibition, by maintenance windows.
     pub suppressed: [u64; 3],
-    /// Bytes, by estimate.
+    /// Bytes of state.
     pub bytes: u64,
+    /// The same by part, in the order of [`PARTS`].
+    pub parts: [u64; PARTS.len()],
     /// Maintenance windows that are open.
     pub maintenance_open: u64,
     /// Producer ids forgotten early since the last call.
@@ -141,6 +147,8 @@ pub struct Shard {
     pub(super) removed_groups: Vec<u32>,
     pub(super) moved_positions: Vec<Position>,
     pub(super) snapshot: Option<super::journal::SnapshotCursor>,
+    /// What an object took of the last entry of the journal.
+    pub(super) journal_bytes: usize,
     pub(super) hasher: Hasher,
     pub(super) found_rules: Vec<u32>,
     /// How often the condition of a rule could not be evaluated, since the last call of `take_changes`.
@@ -192,6 +200,7 @@ impl Shard {
             removed_groups: Vec::new(),
             moved_positions: Vec::new(),
             snapshot: None,
+            journal_bytes: super::journal::COUNTERS_BYTES,
             hasher: Hasher::default(),
             found_rules: Vec::new(),
             rule_errors: HashMap::new(),
@@ -217,13 +226,20 @@ impl Shard {
             let ways = batch.positions.iter().map(|position| self.config.source_lateness.of_kafka(&position.source));
             self.late_by.extend(ways);
         }
-        let mut decide = |event| {
+        let events = part.map_or(batch.events.len(), <[u32]>::len);
+        let place = |number: usize| part.map_or(number, |part| part[number] as usize);
+        let mut ahead = [None; AHEAD];
+        for number in 0..events {
+            if number % AHEAD == 0 {
+                // Looked up together, so that the memory that they lie in is fetched at the same time.
+                for (known, number) in ahead.iter_mut().zip(number..events) {
+                    *known = self.alerts.find(batch.events[place(number)].fingerprint);
+                }
+            }
             self.advance(now);
-            self.event(now, batch, event, &applied)
-        };
-        match part {
-            None => verdicts.extend(batch.events.iter().map(decide)),
-            Some(part) => verdicts.extend(part.iter().map(|place| decide(&batch.events[*place as usize]))),
+            let event = &batch.events[place(number)];
+            let known = self.alerts.find_at(ahead[number % AHEAD], event.fingerprint);
+            verdicts.push(self.decide_on(now, batch, (event, known), &applied));
         }
         for position in &batch.positions {
             self.move_position(position);
@@ -232,56 +248,67 @@ impl Shard {
 
     /// Runs every deadline that is due at `now`, in the order of the deadlines.
     pub fn advance(&mut self, now: Timestamp) {
+        self.advance_some(now, usize::MAX);
+    }
+
+    /// The same, but no more than so many of them at once; says whether all are done. Called until then with the same
+    /// `now` and with no input in between, it does what [`Shard::advance`] does.
+    pub fn advance_some(&mut self, now: Timestamp, at_most: usize) -> bool {
         if self.heartbeats.is_unsettled() {
             self.settle_heartbeats(now);
         }
-        while let Some((due, owner)) = self.timers.pop(now) {
-            if self.timer_of(owner) != Some(due) {
-                continue;
-            }
-            // A deadline that has moved since surfaces again in its turn.
-            match owner {
-                Owner::Alert(slot) => {
-                    self.alerts.slots[slot].timer_at = Timestamp::MAX;
-                    match self.alert_deadline(slot) {
-                        Some(deadline) if deadline <= due => self.alert_due(now, slot),
-                        _ => self.schedule_alert(slot),
-                    }
-                }
-                Owner::Group(slot) => {
-                    self.groups.slots[slot].timer_at = Timestamp::MAX;
-                    match self.group_deadline(slot) {
-                        Some(deadline) if deadline <= due => self.group_due(now, due, slot),
-                        _ => self.schedule_group(slot),
-                    }
-                }
-                Owner::Heartbeats => {
-                    self.heartbeats_at = Timestamp::MAX;
-                    self.heartbeat_due(now);
-                    self.schedule_heartbeats();
-                }
-                Owner::Relations => {
-                    self.relations_at = Timestamp::MAX;
-                    self.relink(now);
-                }
-                Owner::Problems => {
-                    self.problems_at = Timestamp::MAX;
-                    self.problems_due(now);
-                    self.schedule_problems();
-                }
-                Owner::Suppression => {
-                    self.suppression_at = Timestamp::MAX;
-                    if self.suppression.deadline().is_some_and(|deadline| deadline <= due) {
-                        self.suppression_due(now);
-                    }
-                    self.schedule_suppression();
-                }
-            }
-        }
-        if self.timers.crowded(self.alerts.slots.len() + self.groups.slots.len()) {
+        if self.timers.is_crowded(self.alerts.slots.len() + self.groups.slots.len()) {
             let mut timers = std::mem::take(&mut self.timers);
             timers.sweep(|owner| self.timer_of(owner));
             self.timers = timers;
+        }
+        for _ in 0..at_most {
+            let Some((due, owner)) = self.timers.pop(now) else { return true };
+            if self.timer_of(owner) == Some(due) {
+                self.deadline(now, due, owner);
+            }
+        }
+        false
+    }
+
+    fn deadline(&mut self, now: Timestamp, due: Timestamp, owner: Owner) {
+        // A deadline that has moved since surfaces again in its turn.
+        match owner {
+            Owner::Alert(slot) => {
+                self.alerts.slots[slot].timer_at = Timestamp::MAX;
+                match self.alert_deadline(slot) {
+                    Some(deadline) if deadline <= due => self.alert_due(now, slot),
+                    _ => self.schedule_alert(slot),
+                }
+            }
+            Owner::Group(slot) => {
+                self.groups.slots[slot].timer_at = Timestamp::MAX;
+                match self.group_deadline(slot) {
+                    Some(deadline) if deadline <= due => self.group_due(now, due, slot),
+                    _ => self.schedule_group(slot),
+                }
+            }
+            Owner::Heartbeats => {
+                self.heartbeats_at = Timestamp::MAX;
+                self.heartbeat_due(now);
+                self.schedule_heartbeats();
+            }
+            Owner::Relations => {
+                self.relations_at = Timestamp::MAX;
+                self.relink(now);
+            }
+            Owner::Problems => {
+                self.problems_at = Timestamp::MAX;
+                self.problems_due(now);
+                self.schedule_problems();
+            }
+            Owner::Suppression => {
+                self.suppression_at = Timestamp::MAX;
+                if self.suppression.deadline().is_some_and(|deadline| deadline <= due) {
+                    self.suppression_due(now);
+                }
+                self.schedule_suppression();
+            }
         }
     }
 
@@ -317,23 +344,14 @@ impl Shard {
     /// What the shard holds.
     pub fn stats(&mut self) -> Stats {
         let [resolved, firing, stale] = self.alerts.by_state;
-        let bytes = (self.names.bytes() + self.alerts.bytes() + self.groups.bytes())
-            + (self.seen.bytes()
-                + self.timers.bytes()
-                + self.changes.bytes()
-                + self.live.bytes()
-                + self.kin.bytes()
-                + self.past.bytes()
-                + self.unions.bytes()
-                + self.heartbeats.bytes()
-                + self.unmatched.bytes()
-                + self.suppression.bytes());
+        let parts = self.footprint();
         Stats {
             firing,
             resolved,
             stale,
             groups: self.groups.slots.len() as u64,
-            bytes: bytes as u64,
+            bytes: parts.iter().sum(),
+            parts,
             dedup_overflow: self.seen.take_overflow(),
             changes_overflow: self.changes.take_overflow(),
             visits: std::mem::take(&mut self.live.visits),
@@ -368,11 +386,23 @@ impl Shard {
         self.place = (u64::from(index), u64::from(shards));
     }
 
-    pub(super) fn event(&mut self, now: Timestamp, batch: &Batch, event: &Event, applied: &[i64]) -> Verdict {
+    /// An event that the engine itself has made.
+    pub(super) fn event(&mut self, now: Timestamp, batch: &Batch, event: &Event) -> Verdict {
+        let known = self.alerts.find(event.fingerprint);
+        self.decide_on(now, batch, (event, known), &[])
+    }
+
+    /// An event, and the alert that it is of where that is known.
+    fn decide_on(
+        &mut self,
+        now: Timestamp,
+        batch: &Batch,
+        (event, known): (&Event, Option<u32>),
+        applied: &[i64],
+    ) -> Verdict {
         if applied.get(event.position as usize).is_some_and(|next| event.offset < *next) {
             return Verdict::new(Outcome::Duplicate, Reason::AlreadyApplied);
         }
-        let known = self.alerts.find(event.fingerprint);
         let full = self.alerts.slots.len() >= self.config.max_alerts.min(SLOTS_MAX as usize);
         if known.is_none() && event.kind == Kind::Alert && full {
             let hint = Some(self.crowded_alerts());
@@ -428,6 +458,7 @@ impl Shard {
             severity: event.severity,
             mark: Mark::default(),
             dirty: Dirty::Clean,
+            counted: 0,
         };
         let slot = self.alerts.insert(alert);
         self.mark_alert(slot, Dirty::Whole);
@@ -665,15 +696,9 @@ impl Shard {
     }
 
     pub(super) fn mark_group(&mut self, slot: u32, dirty: Dirty) {
-        let group = &mut self.groups.slots[slot];
-        if group.dirty == Dirty::Clean {
-            self.dirty_groups.push(slot);
-        }
-        group.dirty = group.dirty.max(dirty);
-        if group.incident.is_some() && !group.touched {
-            group.touched = true;
-            self.touched_groups.push(slot);
-        }
+        let [dirty, touched] = self.groups.slots[slot].mark(dirty);
+        self.dirty_groups.extend(dirty.then_some(slot));
+        self.touched_groups.extend(touched.then_some(slot));
     }
 
     /// A verdict that names the alert's incident, if it has one.

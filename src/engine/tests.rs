@@ -349,3 +349,24 @@ fn of_what_is_awaited_a_group_keeps_a_bounded_number_and_still_notices_what_does
     shard.advance(at(199 + 3_600 + 120));
     assert_eq!(actions(&shard.take_changes().decisions), [Action::Opened]);
 }
+
+#[test]
+fn deadlines_that_are_run_a_few_at_a_time_do_what_they_do_at_once() {
+    let run = |at_most: usize| {
+        let mut shard = shard("[{name: r, group_by: [host], resolve_after: 0s, reopen_within: 0s}]");
+        send(&mut shard, 0, Status::Firing, 0..300);
+        let mut decisions = shard.take_changes().decisions;
+        let mut calls = 1;
+        while !shard.advance_some(at(400), at_most) {
+            decisions.extend(shard.take_changes().decisions);
+            calls += 1;
+        }
+        decisions.extend(shard.take_changes().decisions);
+        let told =
+            decisions.into_iter().map(|one| (one.incident, one.sequence, one.at, one.detail)).collect::<Vec<_>>();
+        (calls, told)
+    };
+    let (at_once, in_slices) = (run(usize::MAX), run(7));
+    assert!(at_once.0 == 1 && in_slices.0 > 40);
+    assert!(at_once.1.len() > 600 && at_once.1 == in_slices.1);
+}

@@ -216,7 +216,7 @@ impl Shard {
         let source = texts.source;
         self.unmatched.total += by;
         self.unmatched.add(Item { source, label: None }, by, &mut self.names);
-        for label in &texts.labels {
+        for label in texts.labels() {
             self.unmatched.add(Item { source, label: Some(*label) }, by, &mut self.names);
         }
     }

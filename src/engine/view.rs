@@ -113,7 +113,7 @@ impl Shard {
             pairs.iter().map(|(name, value)| (names.text(*name).to_owned(), names.text(*value).to_owned())).collect()
         };
         let text = |symbol: Option<_>| symbol.map_or(String::new(), |symbol| names.text(symbol).to_owned());
-        let labels = pairs(&alert.texts.labels);
+        let labels = pairs(alert.texts.labels());
         let sorted = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         AlertDoc {
             fingerprint: format!("{:016x}", alertmanager_fingerprint(sorted)),
@@ -122,7 +122,7 @@ impl Shard {
             source: text(alert.texts.source),
             summary: text(alert.texts.summary),
             labels,
-            annotations: pairs(&alert.texts.annotations),
+            annotations: pairs(alert.texts.annotations()),
             count: alert.count,
             first_seen: alert.first_seen,
             last_seen: alert.last_seen,

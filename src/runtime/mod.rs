@@ -122,6 +122,8 @@ impl Runtime {
                 journal_bytes: one.journal_bytes,
                 answers: Vec::new(),
                 orders: Vec::new(),
+                behind: None,
+                next: None,
                 snapshotting: false,
                 slices: 0,
                 stop: stop.clone(),

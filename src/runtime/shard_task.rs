@@ -21,6 +21,8 @@ use crate::store::{Commit, IncidentAlerts, JournalEntry, ShardPosition, SilenceR
 
 /// Events applied between two looks at the committer, so that a commit is not kept waiting: about 5 ms.
 const EVENTS_PER_TURN: usize = 16_384;
+/// Deadlines run between two looks at the committer and at whoever wants to see something: about 5 ms.
+const DEADLINES_PER_TURN: usize = 2_048;
 /// A snapshot is begun when the journal since the last one is larger than this and than the state itself.
 const JOURNAL_BYTES_MIN: u64 = 32 << 20;
 
@@ -79,6 +81,10 @@ pub(super) struct ShardTask {
     pub(super) journal_bytes: u64,
     pub(super) answers: Vec<Answer>,
     pub(super) orders: Vec<Order>,
+    /// The instant whose deadlines are being run, while there are more than one turn takes.
+    pub(super) behind: Option<Timestamp>,
+    /// What comes after them.
+    pub(super) next: Option<Message>,
     pub(super) snapshotting: bool,
     pub(super) slices: u32,
     /// Ends the task once what is in the inbox is durable.
@@ -106,17 +112,23 @@ impl ShardTask {
                 }
                 Some(Look(look)) = self.looks.recv() => {
                     look(&self.shard, self.clock.now());
-                    // However many want to look, events have their turn after each.
-                    if let Ok(message) = self.inbox.try_recv() {
+                    // However many want to look, what waits has its turn after each.
+                    if self.behind.is_some() {
+                        self.catch_up();
+                    } else if let Ok(message) = self.inbox.try_recv() {
                         due_soon |= self.take(message);
                     }
                 }
-                message = self.inbox.recv() => {
+                message = self.inbox.recv(), if self.behind.is_none() => {
                     let Some(message) = message else { break };
                     due_soon |= self.take(message);
                 }
-                () = deadline => {
-                    self.shard.advance(self.clock.now());
+                () = deadline, if self.behind.is_none() => {
+                    self.keep_up(self.clock.now());
+                    due_soon = true;
+                }
+                () = tokio::task::yield_now(), if self.behind.is_some() => {
+                    self.catch_up();
                     due_soon = true;
                 }
             }
@@ -141,38 +153,63 @@ impl ShardTask {
     fn take(&mut self, first: Message) -> bool {
         let mut applied = 0;
         let mut next = Some(first);
-        let mut changed = false;
         while let Some(message) = next {
-            match message {
-                Message::Events(part) => {
-                    applied += part.places.as_ref().map_or(part.batch.events.len(), |places| places.len()).max(1);
-                    changed = true;
-                    self.apply(part);
-                }
-                Message::Reload { rules, config, reply } => {
-                    changed = true;
-                    // Nobody waits for a reload's report any more when the daemon stops.
-                    let _ = reply.send(self.shard.reload(rules, config));
-                }
-                Message::Command { by, command, reply } => {
-                    changed = true;
-                    let outcome = self.shard.command(self.clock.now(), &by, &command);
-                    self.orders.push(Order { reply, outcome });
-                }
+            let now = self.clock.now();
+            // A reload says what is due; whatever else comes finds all done that was.
+            if !matches!(message, Message::Reload { .. }) && !self.keep_up(now) {
+                self.next = Some(message);
+                return true;
             }
+            applied += self.carry_out(now, message);
             while let Ok(Look(look)) = self.looks.try_recv() {
                 look(&self.shard, self.clock.now());
             }
             next = if applied < EVENTS_PER_TURN { self.inbox.try_recv().ok() } else { None };
         }
-        changed
+        true
     }
 
-    fn apply(&mut self, part: Part) {
+    /// Runs what is due at an instant, up to a bound. Says whether that was all.
+    fn keep_up(&mut self, now: Timestamp) -> bool {
+        let done = self.shard.advance_some(now, DEADLINES_PER_TURN);
+        self.behind = (!done).then_some(now);
+        done
+    }
+
+    /// Goes on with it; what comes after it finds the shard as if all had been done at once.
+    fn catch_up(&mut self) {
+        if let Some(now) = self.behind
+            && self.keep_up(now)
+            && let Some(message) = self.next.take()
+        {
+            self.carry_out(now, message);
+        }
+    }
+
+    /// Says how many events it was.
+    fn carry_out(&mut self, now: Timestamp, message: Message) -> usize {
+        match message {
+            Message::Events(part) => self.apply(now, part),
+            Message::Reload { rules, config, reply } => {
+                // Nobody waits for a reload's report any more when the daemon stops.
+                let _ = reply.send(self.shard.reload(rules, config));
+                0
+            }
+            Message::Command { by, command, reply } => {
+                let outcome = self.shard.command(now, &by, &command);
+                self.orders.push(Order { reply, outcome });
+                0
+            }
+        }
+    }
+
+    fn apply(&mut self, now: Timestamp, part: Part) -> usize {
         let Part { batch, places, reply, permit } = part;
-        let mut verdicts = Vec::with_capacity(places.as_ref().map_or(batch.events.len(), |places| places.len()));
-        self.shard.apply(self.clock.now(), &batch, places.as_deref(), &mut verdicts);
+        let events = places.as_ref().map_or(batch.events.len(), |places| places.len());
+        let mut verdicts = Vec::with_capacity(events);
+        self.shard.apply(now, &batch, places.as_deref(), &mut verdicts);
         self.answers.push(Answer { reply, verdicts, received_at: batch.received_at, permit });
+        events.max(1)
     }
 
     /// Gives the committer all that has changed. Says whether there is still a committer.

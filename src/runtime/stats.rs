@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::engine::Stats;
+use crate::engine::{PARTS, Stats};
 use crate::metrics::Metrics;
 
 /// One slot a shard.
@@ -53,6 +53,9 @@ impl StatsBoard {
             sum.stale += slot.stale;
             sum.groups += slot.groups;
             sum.bytes += slot.bytes;
+            for (sum, bytes) in sum.parts.iter_mut().zip(slot.parts) {
+                *sum += bytes;
+            }
             // Every shard has the same windows.
             sum.maintenance_open = sum.maintenance_open.max(slot.maintenance_open);
             sum.dedup_overflow += slot.dedup_overflow;
@@ -79,7 +82,7 @@ impl StatsBoard {
         metrics.set_silences(sum.silences);
         metrics.set_problems(sum.problems);
         metrics.set_suppressed(sum.suppressed);
-        metrics.state_bytes.set(sum.bytes as f64);
+        metrics.set_state_bytes(PARTS.into_iter().zip(sum.parts));
         metrics.maintenance_open.set(sum.maintenance_open as f64);
         metrics.dedup_overflow.absolute(sum.dedup_overflow);
         metrics.changes_overflow.absolute(sum.changes_overflow);

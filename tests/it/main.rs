@@ -18,6 +18,7 @@ mod kafka;
 mod kill_loop;
 mod maintenance;
 mod malformed;
+mod memory;
 mod model;
 mod openapi;
 mod operating;

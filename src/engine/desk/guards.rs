@@ -142,7 +142,7 @@ impl Shard {
 
     /// An alert as people write it: `{host="a", service="b"}`.
     fn labels(&self, slot: u32) -> String {
-        let labels = self.alerts.slots[slot].texts.labels.iter();
+        let labels = self.alerts.slots[slot].texts.labels().iter();
         let mut labels: Vec<_> =
             labels.map(|(name, value)| format!("{}={:?}", self.names.text(*name), self.names.text(*value))).collect();
         labels.sort_unstable();

@@ -83,6 +83,11 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// Bytes on the heap; the names of sinks are the configuration's.
+    pub(super) fn bytes(&self) -> usize {
+        self.reached.capacity() * size_of::<Arc<str>>()
+    }
+
     pub(super) fn write(&self, writer: &mut Writer) {
         let flags = [
             self.policy.is_some(),

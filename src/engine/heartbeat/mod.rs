@@ -257,7 +257,7 @@ impl Shard {
         expectation.said = at.max(expectation.said.plus(TICK));
         let (occurred_at, fingerprint) = (Some(expectation.said), Fingerprint(expectation.key_hash));
         let source = batch.intern(SOURCE);
-        self.event(now, &batch, &Event { source, occurred_at, fingerprint, ..event }, &[])
+        self.event(now, &batch, &Event { source, occurred_at, fingerprint, ..event })
     }
 
     /// After a start or a reload: follows the configuration as it is, and gives what could not be heard some time.

@@ -18,6 +18,20 @@ impl Writer {
     }
 
     pub(in crate::engine) fn number(&mut self, mut value: u64) {
+        if value < 0x80 {
+            return self.bytes.push(value as u8);
+        }
+        if value >> 56 == 0 {
+            // All at once, since most numbers are times: each seven bits into a byte of their own, by halves.
+            let len = value.ilog2() as usize / 7 + 1;
+            value = (value & 0x00ff_ffff_f000_0000) << 4 | value & 0x0fff_ffff;
+            value = (value & 0x0fff_c000_0fff_c000) << 2 | value & 0x0000_3fff_0000_3fff;
+            value = (value & 0x3f80_3f80_3f80_3f80) << 1 | value & 0x007f_007f_007f_007f;
+            let more = 0x8080_8080_8080_8080 & ((1_u64 << (8 * (len - 1))) - 1);
+            let end = self.bytes.len() + len;
+            self.bytes.extend_from_slice(&(value | more).to_le_bytes());
+            return self.bytes.truncate(end);
+        }
         while value >= 0x80 {
             self.bytes.push(value as u8 | 0x80);
             value >>= 7;
@@ -179,6 +193,18 @@ mod tests {
             prop_assert_eq!(reader.wide(), Ok(wide));
             prop_assert_eq!(reader.text(), Ok(text.as_str()));
             prop_assert!(reader.is_empty());
+        }
+
+        #[test]
+        fn a_number_takes_seven_bits_a_byte_least_first(value: u64, shift in 0..64_u32) {
+            let (value, mut writer, mut left, mut expected) = (value >> shift, Writer::default(), value >> shift, vec![]);
+            writer.number(value);
+            while left >= 0x80 {
+                expected.push(left as u8 | 0x80);
+                left >>= 7;
+            }
+            expected.push(left as u8);
+            prop_assert_eq!(writer.bytes, expected);
         }
 
         #[test]

@@ -37,7 +37,9 @@ pub use reload::{ReloadReport, RuleReport};
 /// Version of the format; entries of another one are refused.
 const FORMAT: u8 = 4;
 /// What the counters of an alert or a group take, about; most changes are nothing more.
-const COUNTERS_BYTES: usize = 48;
+pub(super) const COUNTERS_BYTES: usize = 48;
+/// Room is made ahead for so much of each object at most.
+const OBJECT_BYTES_MAX: usize = 2_048;
 /// Objects in one slice of a snapshot: about 0.3 MB, 1 ms.
 pub(super) const SLICE_OBJECTS: u32 = 1_024;
 
@@ -75,7 +77,8 @@ impl Shard {
     /// Hands out what must be made durable since the last call.
     pub fn take_changes(&mut self) -> Changes {
         let objects = self.dirty_alerts.len() + self.dirty_groups.len();
-        let mut writer = Writer { bytes: Vec::with_capacity(1 + objects * COUNTERS_BYTES) };
+        // About as long as the last one was for as many, so that it need not move while it grows.
+        let mut writer = Writer { bytes: Vec::with_capacity(1 + objects * self.journal_bytes) };
         writer.byte(FORMAT);
         for (tag, gone) in [(ALERT_GONE, &mut self.removed_alerts), (GROUP_GONE, &mut self.removed_groups)] {
             for slot in gone.drain(..) {
@@ -94,13 +97,17 @@ impl Shard {
                 Dirty::Counters | Dirty::Whole => write_group(&mut writer, &self.names, slot, group),
             }
             group.span.forget_news();
+            self.groups.count(slot);
         }
         for slot in self.dirty_alerts.drain(..) {
             let Some(alert) = self.alerts.slots.get_mut(slot) else { continue };
             match std::mem::take(&mut alert.dirty) {
                 Dirty::Clean => {}
                 Dirty::Counters => write_alert_counters(&mut writer, slot, alert),
-                Dirty::Whole => write_alert(&mut writer, &self.names, slot, alert),
+                Dirty::Whole => {
+                    write_alert(&mut writer, &self.names, slot, alert);
+                    self.alerts.count(slot);
+                }
             }
         }
         write_ids(&mut writer, self.seen.take_fresh());
@@ -120,6 +127,8 @@ impl Shard {
         let counts = touched.iter().filter_map(|group| self.counts(*group)).collect();
         touched.clear();
         self.touched_groups = touched;
+        let each = writer.bytes.len().checked_div(objects).unwrap_or(COUNTERS_BYTES) + 1;
+        self.journal_bytes = each.clamp(COUNTERS_BYTES, OBJECT_BYTES_MAX);
         let journal = if writer.bytes.len() > 1 { writer.bytes } else { Vec::new() };
         let decisions = std::mem::take(&mut self.decisions);
         let positions = std::mem::take(&mut self.moved_positions);

@@ -13,7 +13,7 @@ use crate::engine::desk::talks::Talks;
 use crate::engine::desk::work::Work;
 use crate::engine::escalation::Progress;
 use crate::engine::flapping::{Flapping, Turns, read_flapping, write_flapping};
-use crate::engine::group::{Gathered, Group, Incident, Opening, Phase, Policy, RETIRED, Turn};
+use crate::engine::group::{Gathered, Group, Held, Incident, Opening, Phase, Policy, RETIRED, Turn};
 use crate::engine::incident::{IncidentLink, IncidentStatus};
 use crate::engine::memory::interner::{Interner, Symbol};
 use crate::engine::priority::{Assessment, Binding};
@@ -103,9 +103,25 @@ pub(super) fn write_pairs(writer: &mut Writer, names: &Interner, pairs: &[(Symbo
     }
 }
 
-pub(super) fn read_pairs(reader: &mut Reader<'_>, names: &mut Interner) -> Result<Box<[(Symbol, Symbol)]>, Fault> {
-    let count = reader.count()?;
-    (0..count).map(|_| Ok((names.intern(reader.text()?), names.intern(reader.text()?)))).collect()
+/// What [`write_alert`] has written of its texts.
+fn read_texts(reader: &mut Reader<'_>, names: &mut Interner) -> Result<Texts, Fault> {
+    let (mut pairs, mut place) = (Vec::new(), 0);
+    let mut intern = |text: &str| {
+        place += 1;
+        names.intern_at(place, text.as_bytes())
+    };
+    let mut ends = [0; 3];
+    for end in &mut ends {
+        let count = reader.count()?;
+        pairs.reserve_exact(count);
+        for _ in 0..count {
+            pairs.push((intern(reader.text()?), intern(reader.text()?)));
+        }
+        *end = pairs.len();
+    }
+    let source = read_maybe_text(reader)?.map(&mut intern);
+    let summary = read_maybe_text(reader)?.map(&mut intern);
+    Ok(Texts::new(pairs, [ends[0], ends[1] - ends[0]], source, summary))
 }
 
 pub(in crate::engine) fn write_maybe_text(writer: &mut Writer, text: Option<&str>) {
@@ -127,7 +143,7 @@ pub(super) fn write_alert(writer: &mut Writer, names: &Interner, slot: u32, aler
     writer.byte(alert.severity as u8);
     writer.fixed(alert.content);
     write_counters(writer, alert);
-    for pairs in [&alert.texts.labels, &alert.texts.annotations, &alert.texts.links] {
+    for pairs in [alert.texts.labels(), alert.texts.annotations(), alert.texts.links()] {
         write_pairs(writer, names, pairs);
     }
     for text in [alert.texts.source, alert.texts.summary] {
@@ -170,13 +186,10 @@ pub(super) fn read_alert(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
         severity: Severity::from_byte(severity).ok_or_else(|| reader.fault("unknown severity"))?,
         mark: Mark::default(),
         dirty: Dirty::Clean,
+        counted: 0,
     };
     read_alert_counters(reader, Some(&mut alert))?;
-    alert.texts.labels = read_pairs(reader, names)?;
-    alert.texts.annotations = read_pairs(reader, names)?;
-    alert.texts.links = read_pairs(reader, names)?;
-    alert.texts.source = read_maybe_text(reader)?.map(|text| names.intern(text));
-    alert.texts.summary = read_maybe_text(reader)?.map(|text| names.intern(text));
+    alert.texts = read_texts(reader, names)?;
     for _ in 0..reader.count()? {
         let (group, flags) = (reader.small()?, reader.byte()?);
         let [firing, linked, flapping, via, is_let_go] = [1, 2, 4, 8, 16].map(|flag| flags & flag != 0);
@@ -353,6 +366,7 @@ pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
         incident,
         dirty: Dirty::Clean,
         touched: false,
+        counted: Held::default(),
     };
     Ok((slot, group))
 }

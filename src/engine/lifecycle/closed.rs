@@ -38,6 +38,11 @@ impl ClosedIds {
         self.known.contains(&id)
     }
 
+    /// Bytes held.
+    pub(in crate::engine) fn bytes(&self) -> usize {
+        self.known.allocation_size() + self.order.capacity() * size_of::<IncidentId>()
+    }
+
     pub(in crate::engine) fn take_fresh(&mut self) -> impl ExactSizeIterator<Item = IncidentId> + '_ {
         let from = self.order.len() - std::mem::take(&mut self.fresh);
         self.order.range(from..).copied()

@@ -153,8 +153,8 @@ impl Shard {
             }
         };
         let context = TitleContext {
-            labels: &pairs(&alert.texts.labels),
-            annotations: &pairs(&alert.texts.annotations),
+            labels: &pairs(alert.texts.labels()),
+            annotations: &pairs(alert.texts.annotations()),
             key: &key,
             severity: alert.severity,
             source: alert.texts.source.map_or("", |source| names.text(source)),
@@ -170,14 +170,14 @@ impl Shard {
 
     fn links(&self, slot: u32) -> Vec<IncidentLink> {
         let texts = &self.alerts.slots[slot].texts;
-        let runbook = texts.annotations.iter().filter(|(name, _)| self.names.text(*name) == "runbook_url");
+        let runbook = texts.annotations().iter().filter(|(name, _)| self.names.text(*name) == "runbook_url");
         let link = |kind: &str, target| IncidentLink {
             kind: kind.to_owned(),
             target: self.names.text(target).to_owned(),
             by: "event".to_owned(),
             reason: "given by the alert that opened the incident".to_owned(),
         };
-        let given = texts.links.iter().map(|(rel, href)| link(self.names.text(*rel), *href));
+        let given = texts.links().iter().map(|(rel, href)| link(self.names.text(*rel), *href));
         given.chain(runbook.map(|(_, href)| link("runbook", *href))).take(LINKS_MAX).collect()
     }
 

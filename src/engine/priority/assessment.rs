@@ -83,6 +83,11 @@ impl Assessment {
         }
     }
 
+    /// Bytes on the heap.
+    pub(in crate::engine) fn bytes(&self) -> usize {
+        self.concerned.bytes() + self.hand.as_ref().map_or(0, |_| size_of::<Hand>())
+    }
+
     /// The services that are concerned, where there are several: the first 100 by name.
     pub(in crate::engine) fn services(&self) -> Vec<Arc<str>> {
         if self.concerned.count() > 1 { self.concerned.names().to_vec() } else { Vec::new() }

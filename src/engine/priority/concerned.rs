@@ -66,6 +66,12 @@ impl Gravest {
 }
 
 impl Concerned {
+    /// Bytes on the heap.
+    pub(super) fn bytes(&self) -> usize {
+        let names: usize = self.names.iter().map(|name| name.len() + 2 * size_of::<usize>()).sum();
+        self.seen.capacity() * size_of::<(u64, u32)>() + self.names.capacity() * size_of::<Arc<str>>() + names
+    }
+
     /// Different services, at most [`SERVICES_MAX`].
     pub(super) fn count(&self) -> usize {
         self.seen.len()

@@ -131,6 +131,12 @@ impl Relations {
         })
     }
 
+    /// Bytes on the heap.
+    pub(super) fn bytes(&self) -> usize {
+        let ids = (self.parts.capacity() + self.apart.capacity()) * size_of::<IncidentId>();
+        ids + self.suspects.capacity() * size_of::<Suspect>() + self.suspects.iter().map(Suspect::bytes).sum::<usize>()
+    }
+
     /// Whether sinks are told of the parent instead. Where they know the incident, its end is never kept from them.
     pub(super) fn mutes(&self, action: Action) -> bool {
         self.parent.is_some() && !(self.told && matches!(action, Action::Resolved | Action::Closed))

@@ -50,6 +50,10 @@ struct Rank {
 }
 
 impl Suspect {
+    pub(super) fn bytes(&self) -> usize {
+        self.target.len() + self.reason.capacity()
+    }
+
     pub(super) fn write(&self, writer: &mut Writer) {
         let Rank { distance, after, between, end } = self.rank;
         writer.byte(distance);

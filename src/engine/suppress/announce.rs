@@ -27,6 +27,11 @@ pub(in crate::engine) struct Hush {
 }
 
 impl Hush {
+    /// Whether there is something that nobody was told of.
+    pub(in crate::engine) fn is_kept_back(&self) -> bool {
+        self.kept_back > 0
+    }
+
     pub(in crate::engine) fn write(&self, writer: &mut Writer) {
         writer.number(u64::from(self.kept_back));
         writer.byte(u8::from(self.last_was_muted));

@@ -14,7 +14,7 @@ use crate::rules::{LabelIndex, LabelSet, RuleSet};
 
 impl LabelSet for AlertSubject<'_> {
     fn each_label(&self, each: &mut dyn FnMut(&str, &str)) {
-        for (name, value) in &self.alert.texts.labels {
+        for (name, value) in self.alert.texts.labels() {
             each(self.names.text(*name), self.names.text(*value));
         }
     }
@@ -253,7 +253,7 @@ impl Shard {
     pub(super) fn fingerprint_of(&self, alert: &Alert) -> u64 {
         let text = |symbol| self.names.text(symbol);
         let mut labels: Vec<(&str, &str)> =
-            alert.texts.labels.iter().map(|(name, value)| (text(*name), text(*value))).collect();
+            alert.texts.labels().iter().map(|(name, value)| (text(*name), text(*value))).collect();
         labels.sort_unstable();
         crate::identity::alertmanager_fingerprint(labels.into_iter())
     }

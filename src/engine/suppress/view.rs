@@ -96,10 +96,10 @@ impl Shard {
         let silenced_by = silences.map(|silence| silence.name.to_string()).collect();
         let inhibitors = self.suppression.inhibitors.inhibitors(slot, INHIBITED_BY_MAX);
         let window = causes.and_then(|causes| self.window_name(causes.window?));
-        let generator = alert.texts.links.iter().find(|(rel, _)| self.names.text(*rel) == GENERATOR);
+        let generator = alert.texts.links().iter().find(|(rel, _)| self.names.text(*rel) == GENERATOR);
         AlertView {
-            labels: self.pairs(&alert.texts.labels),
-            annotations: self.pairs(&alert.texts.annotations),
+            labels: self.pairs(alert.texts.labels()),
+            annotations: self.pairs(alert.texts.annotations()),
             severity: alert.severity,
             source: text(alert.texts.source),
             summary: text(alert.texts.summary),
