@@ -3,6 +3,7 @@
 //! Called before the decision is told, so that its document has all of it. Nothing here tells by itself; what is due at
 //! once is told by the timer.
 
+use super::sooner;
 use crate::engine::moves::IncidentStatus;
 use crate::engine::shard::Shard;
 use crate::event::Timestamp;
@@ -56,9 +57,8 @@ impl Shard {
 
     /// What comes next of all this.
     pub(in crate::engine) fn next_following(&self, group: u32) -> Option<Timestamp> {
-        let next =
-            [self.deadlines_next(group), self.escalation_next(group), self.talks_next(group), self.assess_next(group)];
-        next.into_iter().flatten().min()
+        let next = sooner(self.deadlines_next(group), self.escalation_next(group));
+        sooner(next, sooner(self.talks_next(group), self.assess_next(group)))
     }
 
     /// Does what of all this was due at `turn`.

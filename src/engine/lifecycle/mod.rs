@@ -152,12 +152,11 @@ impl Shard {
 
     /// The group's next deadline.
     pub(in crate::engine) fn group_deadline(&self, group: u32) -> Option<Timestamp> {
-        let expires_at = self.expires_at(group);
         let state = &self.groups.slots[group];
         let incident = state.incident.as_deref();
         let gathered = incident.and_then(|incident| incident.gathered.due);
         let next = match (state.phase, incident) {
-            (Phase::Gathering, _) => Some(expires_at).filter(|at| *at < Timestamp::MAX),
+            (Phase::Gathering, _) => Some(self.expires_at(group)).filter(|at| *at < Timestamp::MAX),
             (Phase::Waiting(until), _) => Some(until),
             (Phase::Live, Some(incident)) => {
                 incident.clear_since.map(|since| since.plus(incident.policy.resolve_after))
@@ -168,7 +167,7 @@ impl Shard {
         let storm = state.storm.as_deref().and_then(|storm| storm.until);
         let decided = state.span.waits().and_then(super::window::Waits::due);
         let following = if incident.is_some() { self.next_following(group) } else { None };
-        next.into_iter().chain(gathered).chain(storm).chain(decided).chain(following).min()
+        [gathered, storm, decided, following].into_iter().fold(next, sooner)
     }
 
     /// Schedules the group's next deadline.
@@ -270,6 +269,14 @@ impl Shard {
         } else {
             self.schedule_group(group);
         }
+    }
+}
+
+/// Of two deadlines the one that comes first.
+fn sooner(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -236,6 +236,6 @@ impl Incident {
         if self.reasons.len() >= REASONS_MAX {
             self.reasons.remove(0);
         }
-        self.reasons.push(format!("{}: {}", action.as_str(), reason.code()));
+        self.reasons.push([action.as_str(), ": ", reason.code()].concat());
     }
 }

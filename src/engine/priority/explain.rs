@@ -16,9 +16,11 @@ pub(in crate::engine) fn explained(incident: &Incident) -> String {
 /// The same, where a person has set it for this reason.
 pub(super) fn explained_with(incident: &Incident, reason: &str) -> String {
     let assessment = &incident.priority_of;
-    let grounds = format!("{} and {}", impact(incident), urgency(incident));
     let priority = incident.priority.as_str();
-    let Some(hand) = assessment.hand.as_deref() else { return format!("{priority} because {grounds}") };
+    let Some(hand) = assessment.hand.as_deref() else {
+        return [priority, " because ", &*impact(incident), " and ", &*urgency(incident)].concat();
+    };
+    let grounds = format!("{} and {}", impact(incident), urgency(incident));
     let impact = hand.impact.map(|level| format!("impact to {}", name(level)));
     let urgency = hand.urgency.map(|level| format!("urgency to {}", name(level)));
     let set: Vec<String> = impact.into_iter().chain(urgency).collect();
@@ -35,7 +37,7 @@ fn impact(incident: &Incident) -> String {
         return format!("the gravest of its incidents is {level} impact");
     }
     match (assessment.impact_by, concerned.gravest()) {
-        (ImpactBy::Rule, _) => format!("impact is {level} (set by the rule)"),
+        (ImpactBy::Rule, _) => ["impact is ", level, " (set by the rule)"].concat(),
         (ImpactBy::Service, Some(gravest)) => of_service(gravest, level),
         (ImpactBy::Service, None) => format!("impact is {level} (no service is known)"),
         (ImpactBy::Services, _) => {
@@ -72,12 +74,12 @@ fn urgency(incident: &Incident) -> String {
     }
     let ground = match assessment.urgency_by {
         UrgencyBy::Rule => "set by the rule".to_owned(),
-        UrgencyBy::Severity => format!("severity {}", incident.severity.as_str()),
+        UrgencyBy::Severity => ["severity ", incident.severity.as_str()].concat(),
         UrgencyBy::Alerts(1) => "1 alert fired".to_owned(),
         UrgencyBy::Alerts(firing) => format!("{} alerts fired at once", grouped(firing)),
         UrgencyBy::Time(open) => format!("open for {}", duration::format(open)),
     };
-    format!("urgency is {level} ({ground})")
+    ["urgency is ", level, " (", &*ground, ")"].concat()
 }
 
 fn name(level: Level) -> &'static str {
