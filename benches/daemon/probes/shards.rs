@@ -80,8 +80,8 @@ fn bare() -> anyhow::Result<Vec<Line>> {
             let events: usize = spent.iter().map(|passes| passes[kind].events).sum();
             events as f64 / spent.iter().map(|passes| time(&passes[kind])).fold(0.0, f64::max)
         };
-        let (on_core, by_clock): (fn(&Spent) -> f64, fn(&Spent) -> f64) =
-            (|spent| spent.on_core, |spent| spent.by_clock);
+        let on_core: fn(&Spent) -> f64 = |spent| spent.on_core;
+        let by_clock: fn(&Spent) -> f64 = |spent| spent.by_clock;
         let ratio = |time: fn(&Spent) -> f64| {
             median(rounds.iter().map(|(one, two)| rate(two, time) / rate(one, time)).collect())
         };
