@@ -121,7 +121,7 @@ fn a_repeat_of_a_known_alert_allocates_nothing_beside_its_batch() {
     for second in 1..4 {
         repeat(second);
     }
-    for second in 4..12 {
+    for second in 4..10 {
         let (applied, taken) = repeat(second);
         assert_eq!(applied, ALLOCATIONS_OF_A_BATCH, "allocations while repeats were decoded, normalised and applied");
         assert!(taken <= 16, "{taken} allocations for one batch of changes");
@@ -146,7 +146,7 @@ fn a_repeat_of_an_alert_that_is_muted_or_might_be_allocates_nothing_either() {
     for second in 0..4 {
         way.repeat(second);
     }
-    for second in 4..12 {
+    for second in 4..10 {
         let (applied, _) = way.repeat(second);
         assert_eq!(applied, ALLOCATIONS_OF_A_BATCH, "allocations while repeats were decoded, normalised and applied");
         let suppressed = way.verdicts.iter().filter(|verdict| verdict.outcome == Outcome::Suppressed);
