@@ -12,6 +12,9 @@ use crate::formats::Format;
 
 /// What librdkafka may hold of records that were fetched and not yet read: 32 MiB a source.
 const QUEUED_KBYTES_MAX: u64 = 32_768;
+/// How soon to look again whether there is room for more. librdkafka's own second leaves us with nothing to read for most of
+/// it, since what it may hold is read in a tenth.
+const FETCH_BACKOFF_MS: &str = "20";
 /// Records of one fetch over all partitions.
 const FETCH_BYTES_MAX: u64 = 16 << 20;
 /// How long the group waits for a member that died without a word, which is how long a daemon that was killed waits for
@@ -134,6 +137,7 @@ impl KafkaSourceConfig {
             .set("check.crcs", "true")
             .set("allow.auto.create.topics", "false")
             .set("queued.max.messages.kbytes", QUEUED_KBYTES_MAX.to_string())
+            .set("fetch.queue.backoff.ms", FETCH_BACKOFF_MS)
             .set("fetch.max.bytes", FETCH_BYTES_MAX.to_string())
             .set("fetch.message.max.bytes", limits.event_bytes.0.clamp(64 << 10, FETCH_BYTES_MAX).to_string());
         // Eager assignment: librdkafka has open faults around lost assignments with the cooperative kind. Who wants
