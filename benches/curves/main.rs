@@ -31,6 +31,9 @@ use rules::RULES;
 
 const NANOSECONDS: &str = "nanoseconds an event";
 
+/// Measures and draws what has this name.
+type Take = fn(&'static str) -> Picture;
+
 fn main() -> anyhow::Result<()> {
     // Also built and started by `cargo test --benches`, which must stay quick.
     if !std::env::args().any(|argument| argument == "--bench") {
@@ -40,7 +43,7 @@ fn main() -> anyhow::Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance");
     std::fs::create_dir_all(&folder)?;
-    let pictures: [(&str, fn(&'static str) -> Picture); 5] = [
+    let pictures: [(&str, Take); 5] = [
         ("alerts", over_alerts),
         ("rules", over_rules),
         ("labels", over_labels),
