@@ -21,10 +21,9 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 
 use super::alerts::{Alert, Pen};
-use super::process::{Process, file_sink};
 use crate::line::{Line, Measured, Target};
 use crate::run::Bench;
-use crate::server::cpu_seconds;
+use crate::server::{Server, cpu_seconds, file_sink};
 
 const PARTITIONS: i32 = 4;
 /// Of a bare consumer's rate, in per cent.
@@ -76,7 +75,7 @@ async fn take_in(broker: &Broker, backlog: &Backlog, disk: &Path) -> anyhow::Res
         "sources:\n  kafka:\n    - {{ name: bench, brokers: ['{}'], topics: [{topic}], group_id: bench-{topic}, format: event-protobuf }}\n",
         broker.address
     );
-    let server = Process::incidentd(disk, |dir| format!("{source}{}", file_sink(dir))).await?;
+    let server = Server::incidentd(disk, |dir| format!("{source}{}", file_sink(dir))).await?;
     let stopwatch = Stopwatch::start();
     let mut first: Option<(Duration, f64, f64)> = None;
     let (at, decided, cpu) = loop {

@@ -14,12 +14,12 @@ use incidentd::clock::{Clock, Stopwatch};
 use incidentd::event::Timestamp;
 
 use super::alerts::{Alert, BATCH, Pen};
-use super::process::{Process, file_sink};
 use super::restart::new_alerts;
 use super::schedule::{Bodies, Lane, Push, Pushes, Storm};
 use super::times::Times;
 use super::watch::{Seen, Watch};
 use crate::line::{Line, Measured, Target};
+use crate::server::{Server, file_sink};
 
 const EVERY: Duration = Duration::from_millis(2);
 /// Live alerts before and after the tables grow, and their incidents.
@@ -50,7 +50,7 @@ struct Phase {
 pub async fn measure(disk: &Path) -> anyhow::Result<Vec<Line>> {
     let seconds = LEASE.as_secs();
     let config = |dir: &Path| format!("resolve_timeout: {seconds}s\nlateness: 30s\n{}", file_sink(dir));
-    let server = Process::incidentd_whose_rule(disk, "    resolve_after: 5s\n    reopen_within: 20s\n", config).await?;
+    let server = Server::incidentd_whose_rule(disk, "    resolve_after: 5s\n    reopen_within: 20s\n", config).await?;
     Storm::start(server.address, None, new_alerts(0..BEFORE, INCIDENTS)).finish().await?;
     server.balances(&[("incidentd_alerts", "", BEFORE as usize)]).await?;
     server.rest().await?;
@@ -71,7 +71,7 @@ pub async fn measure(disk: &Path) -> anyhow::Result<Vec<Line>> {
     Ok(lines)
 }
 
-async fn under(server: &Process, phase: Phase, disk: &Path) -> anyhow::Result<Line> {
+async fn under(server: &Server, phase: Phase, disk: &Path) -> anyhow::Result<Line> {
     let Phase { name, seconds, storm, reloads } = phase;
     let (address, began, first) = (server.address, Stopwatch::start(), Clock::system().now());
     let before = server.metrics().await?;
@@ -129,7 +129,7 @@ fn judged(name: &str, pushes: &[Push], seen: &Seen) -> Line {
 }
 
 /// Every time with one rule more or one less.
-async fn reload_every_second(server: &Process, seconds: u64) -> anyhow::Result<()> {
+async fn reload_every_second(server: &Server, seconds: u64) -> anyhow::Result<()> {
     let (file, address) = (server.config_file(), server.address);
     let plain = std::fs::read_to_string(&file)?;
     let (head, rules) = plain.split_once("rules:\n").context("no rules")?;

@@ -1,47 +1,20 @@
-//! A server of a probe: its configuration is the probe's, and it may be ended and started again on what it has written.
-//!
-//! It is killed and its directory removed when it is dropped.
+//! What a probe does with a server beside sending to it: a configuration of its own, an end, another start.
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::ensure;
 use incidentd::clock::Stopwatch;
-use tempfile::TempDir;
 
-use crate::http;
-use crate::rules::{RULES, rules_yaml};
-use crate::server::{Exposition, Program, cpu_seconds};
+use crate::server::{Exposition, ITS_CONFIG, LOOK_EVERY, OUR_CONFIG, Program, Server, free_address, our_config, spawn};
 
-const START_MAX: Duration = Duration::from_secs(120);
 const END_MAX: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(2);
-const REST: Duration = Duration::from_millis(500);
-const REST_SHARE: f64 = 0.04;
-const REST_MAX: Duration = Duration::from_secs(60);
 const BALANCED_WITHIN: Duration = Duration::from_secs(30);
 
-/// See the module.
-pub struct Process {
-    pub address: SocketAddr,
-    program: Program,
-    child: Child,
-    dir: TempDir,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself; either way nothing of it may stay.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Process {
+impl Server {
     /// Our daemon under the ten rules, with what a probe adds, which may name its folder. Waits until it is ready.
     pub async fn incidentd(disk: &Path, more: impl FnOnce(&Path) -> String) -> anyhow::Result<Self> {
         Self::incidentd_whose_rule(disk, "", more).await
@@ -53,29 +26,16 @@ impl Process {
         rule: &str,
         more: impl FnOnce(&Path) -> String,
     ) -> anyhow::Result<Self> {
-        let dir = tempfile::tempdir_in(disk)?;
-        let (address, at) = (free_address()?, dir.path().display());
-        let config = format!(
-            "listen: {address}\ndata_dir: {at}/data\nmax_alerts: 16000000\nlog: {{ format: text }}\n{}{}{rule}",
-            more(dir.path()),
-            rules_yaml(RULES)
-        );
-        fs::write(dir.path().join("incidentd.yaml"), config)?;
+        let (dir, address) = (tempfile::tempdir_in(disk)?, free_address()?);
+        fs::write(dir.path().join(OUR_CONFIG), our_config(dir.path(), address, rule, &more(dir.path())))?;
         Self::begin(Program::Incidentd, dir, address).await
     }
 
     /// Alertmanager with a configuration.
     pub async fn alertmanager(disk: &Path, config: &str) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir_in(disk)?;
-        fs::write(dir.path().join("alertmanager.yml"), config)?;
+        fs::write(dir.path().join(ITS_CONFIG), config)?;
         Self::begin(Program::Alertmanager, dir, free_address()?).await
-    }
-
-    async fn begin(program: Program, dir: TempDir, address: SocketAddr) -> anyhow::Result<Self> {
-        let child = spawn(program, dir.path(), address)?;
-        let mut process = Self { address, program, child, dir };
-        process.wait_until_ready().await?;
-        Ok(process)
     }
 
     /// Sends a signal, waits until the process is gone, and says how long that took.
@@ -98,66 +58,14 @@ impl Process {
         Ok(stopwatch.elapsed())
     }
 
-    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        let stopwatch = Stopwatch::start();
-        loop {
-            let answer = http::get(self.address, "/-/ready").await;
-            if answer.is_ok_and(|answer| answer.status == 200) {
-                return Ok(());
-            }
-            let ended = self.child.try_wait()?;
-            if ended.is_some() || stopwatch.elapsed() > START_MAX {
-                bail!("not ready after {:?} ({ended:?}):\n{}", stopwatch.elapsed(), self.log());
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-
-    /// All that it said so far.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
-    }
-
     /// The configuration file.
-    pub fn config_file(&self) -> std::path::PathBuf {
-        self.dir.path().join("incidentd.yaml")
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.path().join(OUR_CONFIG)
     }
 
     /// Its number.
     pub fn pid(&self) -> u32 {
         self.child.id()
-    }
-
-    /// CPU seconds since its start.
-    pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        cpu_seconds(&self.pid().to_string())
-    }
-
-    /// Resident memory.
-    pub fn rss_bytes(&self) -> anyhow::Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
-    }
-
-    /// Waits until it has nothing left to do.
-    pub async fn rest(&self) -> anyhow::Result<()> {
-        let stopwatch = Stopwatch::start();
-        while stopwatch.elapsed() < REST_MAX {
-            let before = self.cpu_seconds()?;
-            tokio::time::sleep(REST).await;
-            if self.cpu_seconds()? - before <= REST_SHARE * REST.as_secs_f64() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Its metrics.
-    pub async fn metrics(&self) -> anyhow::Result<Exposition> {
-        let answer = http::get(self.address, "/metrics").await?;
-        ensure!(answer.status == 200, "/metrics answers {}", answer.status);
-        Ok(Exposition(String::from_utf8(answer.body)?))
     }
 
     /// Waits until every event that came in is decided and no law was broken, and until gauges show what is expected of
@@ -190,39 +98,6 @@ fn balanced(metrics: Exposition, expected: &[(&str, &str, usize)]) -> anyhow::Re
     Ok(metrics)
 }
 
-fn spawn(program: Program, dir: &Path, address: SocketAddr) -> anyhow::Result<Child> {
-    let mut command = match program {
-        Program::Incidentd => {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_incidentd"));
-            command.arg("run").arg("--config").arg(dir.join("incidentd.yaml"));
-            command
-        }
-        _ => {
-            let mut command = Command::new("prometheus-alertmanager");
-            command
-                .arg(format!("--config.file={}", dir.join("alertmanager.yml").display()))
-                .arg(format!("--storage.path={}", dir.join("data").display()))
-                .arg(format!("--web.listen-address={address}"))
-                .args(["--cluster.listen-address=", "--log.level=warn"]);
-            command
-        }
-    };
-    let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log"))?;
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))
-}
-
-/// A sink that writes to the folder.
-pub fn file_sink(dir: &Path) -> String {
-    format!("sinks:\n  - name: journal\n    type: file\n    path: {}/incidents.jsonl\n", dir.display())
-}
-
-/// Time that this thread was on a core, in seconds.
-pub fn thread_cpu_seconds() -> anyhow::Result<f64> {
-    let schedstat = fs::read_to_string("/proc/thread-self/schedstat")?;
-    Ok(schedstat.split_whitespace().next().context("a schedstat line")?.parse::<f64>()? / 1e9)
-}
-
 /// How long each thread of a process has waited for a core while it could have run.
 pub fn waited_for_a_core(pid: u32) -> HashMap<u32, Duration> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return HashMap::new() };
@@ -233,8 +108,4 @@ pub fn waited_for_a_core(pid: u32) -> HashMap<u32, Duration> {
         Some((thread.file_name().to_str()?.parse().ok()?, Duration::from_nanos(nanos)))
     });
     waited.collect()
-}
-
-fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use incidentd::clock::Clock;
 
 use super::alerts::{Alert, BATCH, Pen};
-use super::process::{Process, file_sink};
 use super::schedule::{Bodies, Storm};
 use crate::line::{Line, Measured, Target, thousands};
 use crate::run::Bench;
+use crate::server::{Server, file_sink};
 
 /// Alerts of an incident.
 const OF_AN_INCIDENT: u32 = 100;
@@ -27,7 +27,7 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Line>> {
         ("incidentd_incidents", r#"status="open""#, incidents as usize),
     ];
     let config = |dir: &Path| format!("resolve_timeout: 2h\n{}", file_sink(dir));
-    let mut server = Process::incidentd(&bench.disk, config).await?;
+    let mut server = Server::incidentd(&bench.disk, config).await?;
     let sent = Storm::start(server.address, None, new_alerts(0..alerts, incidents)).finish().await?;
     ensure!(sent >= alerts as usize, "{sent} events are answered");
     server.balances(&all).await?;

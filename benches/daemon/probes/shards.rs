@@ -17,11 +17,12 @@ use incidentd::event::{Batch, Timestamp};
 use incidentd::formats::Format;
 
 use super::alerts::{Alert, BATCH, Pen};
-use super::process::{Process, file_sink, thread_cpu_seconds};
 use super::schedule::{Bodies, Storm};
 use crate::front::{Front, rule_set};
 use crate::line::{Line, Measured, Target};
+use crate::rows::engine::thread_cpu_seconds;
 use crate::rules::RULES;
+use crate::server::{Server, file_sink};
 
 /// Alerts of a cluster, and its services.
 const ALERTS: u32 = 50 * BATCH as u32;
@@ -164,7 +165,7 @@ fn correlate(passes: &[Vec<&Batch>], barrier: &Barrier) -> anyhow::Result<Passes
 /// The daemon with so many shards: either alerts it does not know, or so many repeats of each.
 async fn through(shards: u32, repeats: usize, disk: &Path) -> anyhow::Result<Measured> {
     let config = |dir: &Path| format!("scope: [cluster]\nshards: {shards}\n{}", file_sink(dir));
-    let server = Process::incidentd(disk, config).await?;
+    let server = Server::incidentd(disk, config).await?;
     if repeats > 0 {
         Storm::start(server.address, None, passes(1)).finish().await?;
     }

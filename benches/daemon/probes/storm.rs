@@ -15,10 +15,10 @@ use comfy_table::{Table, presets};
 use incidentd::clock::{Clock, Stopwatch};
 
 use super::alerts::{Alert, BATCH, Pen};
-use super::process::{Process, file_sink};
 use super::schedule::{Bodies, Push, Pushes, Storm};
 use super::times::Times;
 use crate::line::{Line, Measured, Target};
+use crate::server::{Server, file_sink};
 
 const MINUTES: u32 = 10;
 const LOUD: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ pub async fn measure(disk: &Path) -> anyhow::Result<Vec<Line>> {
         Err(_) => MINUTES,
     };
     let config = |dir: &Path| format!("{TIMES}{}", file_sink(dir));
-    let server = Process::incidentd_whose_rule(disk, RULE, config).await?;
+    let server = Server::incidentd_whose_rule(disk, RULE, config).await?;
     let most = loudest(&server).await?;
     let rate = (most * SHARE) as u32;
     eprintln!("storm: {most:.0} events/s at most; {rate}/s for {minutes} minutes");
@@ -82,7 +82,7 @@ pub async fn measure(disk: &Path) -> anyhow::Result<Vec<Line>> {
 }
 
 /// Events a second at full speed, leaving out the first third.
-async fn loudest(server: &Process) -> anyhow::Result<f64> {
+async fn loudest(server: &Server) -> anyhow::Result<f64> {
     let storm = Storm::start(server.address, None, mixed());
     tokio::time::sleep(LOUD / 3).await;
     let (before, stopwatch) = (storm.sent(), Stopwatch::start());
@@ -93,7 +93,7 @@ async fn loudest(server: &Process) -> anyhow::Result<f64> {
     Ok(rate)
 }
 
-async fn sample(server: &Process, storm: &Storm, began: Stopwatch, minutes: u32) -> anyhow::Result<Vec<Sample>> {
+async fn sample(server: &Server, storm: &Storm, began: Stopwatch, minutes: u32) -> anyhow::Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for number in 0..=minutes * 60 / SAMPLE_EVERY.as_secs() as u32 {
         tokio::time::sleep((SAMPLE_EVERY * number).saturating_sub(began.elapsed())).await;

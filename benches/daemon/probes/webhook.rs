@@ -16,10 +16,10 @@ use anyhow::{Context, ensure};
 use incidentd::clock::{Clock, Stopwatch};
 
 use super::alerts::{Alert, BATCH, Pen};
-use super::process::Process;
 use super::schedule::{Bodies, Lane, Pushes, Storm};
 use super::times::Times;
 use crate::line::{Line, Measured, Target};
+use crate::server::Server;
 
 /// Alerts, one at a time.
 const IDLE: u32 = 300;
@@ -68,7 +68,7 @@ async fn incidentd(disk: &Path) -> anyhow::Result<[Times; 2]> {
         "sinks:\n  - name: hook\n    type: webhook\n    url: http://{}/\n    allow_networks: [127.0.0.0/8]\n",
         receiver.address
     );
-    let server = Process::incidentd(disk, |_| sink).await?;
+    let server = Server::incidentd(disk, |_| sink).await?;
     let idle = one_at_a_time(&server, &receiver).await?;
     let storm = Storm::start(server.address, Some(STORM), repeats());
     let stormy = on_schedule(&server, &receiver).await?;
@@ -89,7 +89,7 @@ async fn alertmanager(disk: &Path) -> anyhow::Result<[Times; 2]> {
         "route: {{ receiver: hook, group_by: [cluster, service], group_wait: 0s }}\nreceivers:\n  - name: hook\n    webhook_configs: [{{ url: 'http://{}/' }}]\n",
         receiver.address
     );
-    let server = Process::alertmanager(disk, &config).await?;
+    let server = Server::alertmanager(disk, &config).await?;
     let idle = one_at_a_time(&server, &receiver).await?;
     let address = server.address;
     let over = tokio_util::sync::CancellationToken::new();
@@ -106,7 +106,7 @@ async fn alertmanager(disk: &Path) -> anyhow::Result<[Times; 2]> {
 }
 
 /// One alert of a new incident; the next only when its webhook has come.
-async fn one_at_a_time(server: &Process, receiver: &Receiver) -> anyhow::Result<Times> {
+async fn one_at_a_time(server: &Server, receiver: &Receiver) -> anyhow::Result<Times> {
     let (address, book) = (server.address, receiver.book.clone());
     server.rest().await?;
     let timed = tokio::task::spawn_blocking(move || {
@@ -125,7 +125,7 @@ async fn one_at_a_time(server: &Process, receiver: &Receiver) -> anyhow::Result<
 }
 
 /// Alerts of new incidents, each when it is due.
-async fn on_schedule(server: &Process, receiver: &Receiver) -> anyhow::Result<Times> {
+async fn on_schedule(server: &Server, receiver: &Receiver) -> anyhow::Result<Times> {
     // The storm is to be there already.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let address = server.address;

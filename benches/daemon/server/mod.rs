@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use incidentd::clock::Stopwatch;
 use tempfile::TempDir;
 
@@ -24,10 +24,16 @@ use receiver::Receiver;
 /// Ticks of `/proc/PID/stat` in a second; fixed on Linux, whatever the kernel's own tick.
 const TICKS_PER_SECOND: f64 = 100.0;
 const ALERTMANAGER: &str = "prometheus-alertmanager";
-const START_MAX: Duration = Duration::from_secs(30);
+/// The files that they are configured by.
+pub const OUR_CONFIG: &str = "incidentd.yaml";
+pub const ITS_CONFIG: &str = "alertmanager.yml";
+/// Grouped as our rule groups, with a receiver that is told nothing.
+const TELLS_NOBODY: &str = "route: { receiver: nobody, group_by: [cluster, service] }\nreceivers: [{ name: nobody }]\n";
+/// A start on a million alerts has its time in this.
+const START_MAX: Duration = Duration::from_secs(120);
 /// More than any work has, so that none is refused.
 const MAX_ALERTS: u32 = 16_000_000;
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// A server that uses less of a core than this over [`REST`] is at rest.
 const REST_SHARE: f64 = 0.04;
 const REST: Duration = Duration::from_millis(500);
@@ -49,8 +55,9 @@ pub enum Program {
 /// A server that runs.
 pub struct Server {
     pub address: SocketAddr,
-    child: Child,
-    dir: TempDir,
+    pub program: Program,
+    pub child: Child,
+    pub dir: TempDir,
 }
 
 impl Drop for Server {
@@ -62,40 +69,49 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts a program in a new directory below `disk`, and waits until it is ready.
+    /// Starts a program in a new directory below `disk`, configured for a row of the table, and waits until it is ready.
     pub async fn start(program: Program, disk: &Path) -> anyhow::Result<Self> {
         let (dir, address) = (tempfile::tempdir_in(disk)?, free_address()?);
-        let mut command = match program {
-            Program::Incidentd | Program::Other => incidentd(program, dir.path(), address)?,
-            Program::Alertmanager => alertmanager(dir.path(), address)?,
-            Program::Receiver(receiver) => receiver.command(dir.path(), address)?,
-        };
-        let log = fs::File::create(dir.path().join("log"))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
-        let mut server = Self { address, child, dir };
-        let ready = if program == Program::Receiver(Receiver::Grpc) { Ready::Port } else { Ready::Page };
-        server.wait_until_ready(ready).await?;
+        match program {
+            Program::Incidentd | Program::Other => {
+                fs::write(dir.path().join(OUR_CONFIG), our_config(dir.path(), address, "", &file_sink(dir.path())))?;
+            }
+            Program::Alertmanager => fs::write(dir.path().join(ITS_CONFIG), TELLS_NOBODY)?,
+            Program::Receiver(_) => {}
+        }
+        Self::begin(program, dir, address).await
+    }
+
+    /// Starts a program in a directory that holds its configuration, and waits until it is ready.
+    pub async fn begin(program: Program, dir: TempDir, address: SocketAddr) -> anyhow::Result<Self> {
+        let child = spawn(program, dir.path(), address)?;
+        let mut server = Self { address, program, child, dir };
+        server.wait_until_ready().await?;
         Ok(server)
     }
 
-    async fn wait_until_ready(&mut self, ready: Ready) -> anyhow::Result<()> {
+    /// Waits until it takes what is sent.
+    pub async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let stopwatch = Stopwatch::start();
         loop {
-            let is_ready = match ready {
-                Ready::Page => http::get(self.address, "/-/ready").await.is_ok_and(|answer| answer.status == 200),
-                Ready::Port => tokio::net::TcpStream::connect(self.address).await.is_ok(),
+            let is_ready = match self.program {
+                Program::Receiver(Receiver::Grpc) => tokio::net::TcpStream::connect(self.address).await.is_ok(),
+                _ => http::get(self.address, "/-/ready").await.is_ok_and(|answer| answer.status == 200),
             };
             if is_ready {
                 return Ok(());
             }
             let ended = self.child.try_wait()?;
             if ended.is_some() || stopwatch.elapsed() > START_MAX {
-                let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-                anyhow::bail!("not ready after {:?} ({ended:?}):\n{log}", stopwatch.elapsed());
+                bail!("not ready after {:?} ({ended:?}):\n{}", stopwatch.elapsed(), self.log());
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// All that it said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     /// CPU seconds since its start.
@@ -154,15 +170,6 @@ impl Exposition {
     }
 }
 
-/// How a server shows that it is ready.
-#[derive(Clone, Copy)]
-enum Ready {
-    /// `/-/ready` answers 200.
-    Page,
-    /// It takes connections.
-    Port,
-}
-
 /// CPU seconds of a process by its number, or of this one by `self`.
 pub fn cpu_seconds(process: &str) -> anyhow::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
@@ -180,34 +187,53 @@ pub fn has_alertmanager() -> bool {
     command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-fn free_address() -> anyhow::Result<SocketAddr> {
+/// A port that was free a moment ago.
+pub fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-fn incidentd(program: Program, dir: &Path, address: SocketAddr) -> anyhow::Result<Command> {
-    let at = dir.display();
-    let sink = format!("sinks:\n  - name: journal\n    type: file\n    path: {at}/incidents.jsonl\n");
-    let limits = format!("max_alerts: {MAX_ALERTS}\n");
-    let config = format!("listen: {address}\ndata_dir: {at}/data\n{limits}{sink}{}", rules_yaml(RULES));
-    fs::write(dir.join("incidentd.yaml"), config)?;
+/// Our daemon under the ten rules, with more lines of the one that matches, and more beside the rules.
+pub fn our_config(dir: &Path, address: SocketAddr, rule: &str, more: &str) -> String {
+    let (at, rules) = (dir.display(), rules_yaml(RULES));
+    format!(
+        "listen: {address}\ndata_dir: {at}/data\nmax_alerts: {MAX_ALERTS}\nlog: {{ format: text }}\n{more}{rules}{rule}"
+    )
+}
+
+/// A sink that writes to the folder.
+pub fn file_sink(dir: &Path) -> String {
+    format!("sinks:\n  - name: journal\n    type: file\n    path: {}/incidents.jsonl\n", dir.display())
+}
+
+/// Starts a program in a directory that holds its configuration.
+pub fn spawn(program: Program, dir: &Path, address: SocketAddr) -> anyhow::Result<Child> {
+    let mut command = match program {
+        Program::Incidentd | Program::Other => incidentd(program, dir)?,
+        Program::Alertmanager => alertmanager(dir, address),
+        Program::Receiver(receiver) => receiver.command(dir, address)?,
+    };
+    // It may be started again on what it has written.
+    let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log"))?;
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))
+}
+
+fn incidentd(program: Program, dir: &Path) -> anyhow::Result<Command> {
     let path = match program {
         Program::Other => std::env::var_os("BENCH_PROGRAM").context("BENCH_PROGRAM is not set")?,
         _ => env!("CARGO_BIN_EXE_incidentd").into(),
     };
     let mut command = Command::new(path);
-    command.arg("run").arg("--config").arg(dir.join("incidentd.yaml"));
+    command.arg("run").arg("--config").arg(dir.join(OUR_CONFIG));
     Ok(command)
 }
 
-/// Grouped as our rule groups, with a receiver that is told nothing, and alone.
-fn alertmanager(dir: &Path, address: SocketAddr) -> anyhow::Result<Command> {
-    let config = "route: { receiver: nobody, group_by: [cluster, service] }\nreceivers: [{ name: nobody }]\n";
-    fs::write(dir.join("alertmanager.yml"), config)?;
+fn alertmanager(dir: &Path, address: SocketAddr) -> Command {
     let mut command = Command::new(ALERTMANAGER);
     command
-        .arg(format!("--config.file={}", dir.join("alertmanager.yml").display()))
+        .arg(format!("--config.file={}", dir.join(ITS_CONFIG).display()))
         .arg(format!("--storage.path={}", dir.join("data").display()))
         .arg(format!("--web.listen-address={address}"))
         .args(["--cluster.listen-address=", "--log.level=warn"]);
-    Ok(command)
+    command
 }
