@@ -116,12 +116,14 @@ impl ShardTask {
                     if self.behind.is_some() {
                         self.catch_up();
                     } else if let Ok(message) = self.inbox.try_recv() {
-                        due_soon |= self.take(message);
+                        self.take(message);
+                        due_soon = true;
                     }
                 }
                 message = self.inbox.recv(), if self.behind.is_none() => {
                     let Some(message) = message else { break };
-                    due_soon |= self.take(message);
+                    self.take(message);
+                    due_soon = true;
                 }
                 () = deadline, if self.behind.is_none() => {
                     self.keep_up(self.clock.now());
@@ -149,8 +151,8 @@ impl ShardTask {
         }
     }
 
-    /// Takes a message and what else waits, up to a bound. Says whether something may have changed.
-    fn take(&mut self, first: Message) -> bool {
+    /// Takes a message and what else waits, up to a bound.
+    fn take(&mut self, first: Message) {
         let mut applied = 0;
         let mut next = Some(first);
         while let Some(message) = next {
@@ -158,7 +160,7 @@ impl ShardTask {
             // A reload says what is due; whatever else comes finds all done that was.
             if !matches!(message, Message::Reload { .. }) && !self.keep_up(now) {
                 self.next = Some(message);
-                return true;
+                return;
             }
             applied += self.carry_out(now, message);
             while let Ok(Look(look)) = self.looks.try_recv() {
@@ -166,7 +168,6 @@ impl ShardTask {
             }
             next = if applied < EVENTS_PER_TURN { self.inbox.try_recv().ok() } else { None };
         }
-        true
     }
 
     /// Runs what is due at an instant, up to a bound. Says whether that was all.
