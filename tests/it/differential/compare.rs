@@ -23,6 +23,14 @@ pub struct Findings {
     pub faults: Vec<String>,
 }
 
+impl Findings {
+    pub fn add(&mut self, other: Self) {
+        self.same += other.same;
+        self.faults.extend(other.faults);
+        other.intended.into_iter().for_each(|(reason, count)| *self.intended.entry(reason).or_default() += count);
+    }
+}
+
 /// The names of the alerts that a listing shows, and whether as suppressed, by trace.
 pub fn states(shown: &[Value]) -> BTreeMap<String, BTreeMap<String, bool>> {
     let mut states: BTreeMap<String, BTreeMap<String, bool>> = BTreeMap::new();
@@ -89,12 +97,10 @@ impl Story {
         })
     }
 
-    pub fn compare(&self, traces: &[Trace], books: &[Book; 2]) -> Findings {
+    pub fn compare(&self, trace: &Trace, books: &[Book; 2]) -> Findings {
         let mut findings = Findings::default();
-        for trace in traces {
-            for group in GROUPS {
-                (0..STEPS).for_each(|step| self.judge(Moment { trace, group, step }, books, &mut findings));
-            }
+        for group in GROUPS {
+            (0..STEPS).for_each(|step| self.judge(Moment { trace, group, step }, books, &mut findings));
         }
         findings
     }
@@ -120,6 +126,19 @@ impl Story {
             reasons.into_iter().for_each(|reason| *findings.intended.entry(reason).or_default() += 1);
         }
     }
+}
+
+/// Where in a trace the models differ although none of the intended differences is at work.
+pub fn nameless(trace: &Trace) -> Option<String> {
+    let story = Story::of(std::slice::from_ref(trace));
+    let moments = GROUPS.into_iter().flat_map(|group| (0..STEPS).map(move |step| Moment { trace, group, step }));
+    let mut nameless = moments.filter_map(|now| {
+        let chapter = &story.0[&(key(trace, now.group), now.step)];
+        let Chapter { theirs, ours, .. } = chapter;
+        (theirs != ours && chapter.differences(now).is_empty())
+            .then(|| format!("group {}, step {}: {theirs:?} / {ours:?} in {trace}", now.group, now.step))
+    });
+    nameless.next()
 }
 
 const GROUPS: [&str; 3] = ["a", "b", "s"];

@@ -3,8 +3,13 @@
 //! Hundreds of generated traces run in both at once, each with a label of its own, in steps on a common grid, which leave
 //! both the time to tell what there is to tell. After each step both must show the same alerts as active and as
 //! suppressed; in the end, what was told of every group in every step must be the same, but for the differences that
-//! `compare` names and `docs/alertmanager.md` gives the reasons for. `INCIDENTD_DIFFERENTIAL_SEED` sets the traces
-//! (printed), `INCIDENTD_DIFFERENTIAL_TRACES` how many (default 240).
+//! `compare` names and `docs/alertmanager.md` gives the reasons for. `INCIDENTD_DIFFERENTIAL_SEED` sets the traces,
+//! `INCIDENTD_DIFFERENTIAL_TRACES` how many (default 240).
+//!
+//! Both systems go by timers of their own, so what they tell in which step is a matter of time: what ends by itself has to
+//! do so in the step after the one in which it began, and a notification must not slip into the next one. On a machine
+//! too busy for that, the traces in which it did are run again, with longer steps; a difference is one that is there
+//! each time. All that differed is printed.
 
 mod api;
 mod compare;
@@ -26,16 +31,17 @@ use traces::{Op, STEPS, Step, Trace};
 
 /// How long a step lasts at least: Alertmanager looks at a group once a second.
 const STEP: Duration = Duration::from_millis(2_500);
-/// How far into its last step reaches what ends by itself.
-const EARLY: Duration = Duration::from_secs(2);
+/// How far into its last step reaches what ends by itself, in each run of the traces that are left from the one before.
+const EARLY: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(6), Duration::from_secs(18)];
 /// How much longer a step may last on a busy machine.
 const LATE_MAX: Duration = Duration::from_secs(15);
 
-/// Runs the traces in both.
+/// One run of traces through both.
 struct Run {
     systems: Systems,
     http: reqwest::Client,
     traces: Vec<Trace>,
+    early: Duration,
     /// Since when each alert fires, by trace and place.
     since: BTreeMap<(usize, usize), Timestamp>,
     /// The silence of each trace, in both.
@@ -43,7 +49,7 @@ struct Run {
     /// Traces in which something ended by itself before its step had come, for the machine was busy.
     spoilt: BTreeSet<usize>,
     /// By trace.
-    faults: Vec<(usize, String)>,
+    faults: BTreeMap<usize, Vec<String>>,
 }
 
 impl Run {
@@ -75,7 +81,7 @@ impl Run {
         match &trace.steps[number] {
             Step::Silence(silence) => {
                 let now = now();
-                let ends_at = now.plus(if silence.short { STEP + EARLY } else { Duration::from_secs(3_600) });
+                let ends_at = now.plus(if silence.short { STEP + self.early } else { Duration::from_secs(3_600) });
                 let made = self.post("/api/v2/silences", &silence.body(trace, now, ends_at)).await;
                 Some((trace.number, made.map(|made| made["silenceID"].as_str().expect("an id").to_owned())))
             }
@@ -108,7 +114,7 @@ impl Run {
                 let before = std::mem::replace(since, if op.begins() { now } else { *since });
                 match op {
                     Op::Fire | Op::Repeat | Op::Restate => say(*since, lasting),
-                    Op::Lapse => say(now, now.plus(STEP + EARLY)),
+                    Op::Lapse => say(now, now.plus(STEP + self.early)),
                     Op::Resolve | Op::Stray => say(*since, now),
                     Op::Flap => {
                         say(before, now);
@@ -133,7 +139,7 @@ impl Run {
 
     /// Sets apart the traces in which the end of a step came after what was to end by itself in the next one.
     fn spoil(&mut self, number: usize, lasted: Duration) {
-        if lasted + Duration::from_millis(100) > STEP + EARLY {
+        if lasted + Duration::from_millis(100) > STEP + self.early {
             let ending = self.traces.iter().filter(|trace| trace.ends_by_itself(number));
             self.spoilt.extend(ending.map(|trace| trace.number));
         }
@@ -150,10 +156,65 @@ impl Run {
                 let found = shown.get(&trace.label()).cloned().unwrap_or_default();
                 if found != expected {
                     let fault = format!("after step {number} {who} shows {found:?} for {expected:?} in {trace}");
-                    self.faults.push((trace.number, fault));
+                    self.faults.entry(trace.number).or_default().push(fault);
                 }
             }
         }
+    }
+}
+
+impl Run {
+    async fn new(traces: Vec<Trace>, early: Duration) -> Self {
+        Self {
+            systems: Systems::start().await,
+            http: http_client(),
+            traces,
+            early,
+            since: BTreeMap::new(),
+            silences: BTreeMap::new(),
+            spoilt: BTreeSet::new(),
+            faults: BTreeMap::new(),
+        }
+    }
+
+    /// Adds what was found to the findings. Returns the traces that were spoilt or that differ, with what differs.
+    async fn play(mut self, findings: &mut compare::Findings) -> Vec<(Trace, Vec<String>)> {
+        let story = compare::Story::of(&self.traces);
+        let mut patience = LATE_MAX;
+        for number in 0..STEPS {
+            let begun = now();
+            self.step(number).await;
+            pass(self.length(number)).await;
+            if !self.settles(&story, number, patience).await {
+                // One that never settles differs; it need not be waited for again.
+                patience = Duration::ZERO;
+            }
+            self.agree(number).await;
+            self.spoil(number, now().since(begun));
+        }
+        let Self { systems, traces, spoilt, mut faults, .. } = self;
+        let books = systems.books();
+        let mut again = Vec::new();
+        for trace in traces {
+            let mut found = story.compare(&trace, &books);
+            found.faults.extend(faults.remove(&trace.number).unwrap_or_default());
+            if spoilt.contains(&trace.number) {
+                again.push((trace, Vec::new()));
+            } else if found.faults.is_empty() {
+                findings.add(found);
+            } else {
+                again.push((trace, found.faults));
+            }
+        }
+        systems.daemon.is_sound().await;
+        again
+    }
+
+    /// How long a step lasts at least: until what ends by itself in it has ended.
+    fn length(&self, number: usize) -> Duration {
+        let ends =
+            number.checked_sub(1).is_some_and(|before| self.traces.iter().any(|trace| trace.ends_by_itself(before)));
+        if ends { STEP.max(self.early + Duration::from_millis(500)) } else { STEP }
     }
 }
 
@@ -163,39 +224,30 @@ fn setting(name: &str, default: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn alertmanager_tells_the_same_of_the_same_traces() {
-    let seed = setting("INCIDENTD_DIFFERENTIAL_SEED", rand::random::<u32>().into());
+    let seed = setting("INCIDENTD_DIFFERENTIAL_SEED", 1);
     let count = setting("INCIDENTD_DIFFERENTIAL_TRACES", 240) as usize;
     println!("{count} traces, INCIDENTD_DIFFERENTIAL_SEED={seed}");
-    let mut run = Run {
-        systems: Systems::start().await,
-        http: http_client(),
-        traces: (0..count).map(|number| Trace::generate(seed, number)).collect(),
-        since: BTreeMap::new(),
-        silences: BTreeMap::new(),
-        spoilt: BTreeSet::new(),
-        faults: Vec::new(),
-    };
-    let story = compare::Story::of(&run.traces);
-    let mut patience = LATE_MAX;
-    for number in 0..STEPS {
-        let begun = now();
-        run.step(number).await;
-        pass(STEP).await;
-        if !run.settles(&story, number, patience).await {
-            // One that never settles is a fault; it need not be waited for again.
-            patience = Duration::ZERO;
+    let mut again: Vec<_> = (0..count).map(|number| (Trace::generate(seed, number), Vec::new())).collect();
+    let mut findings = compare::Findings::default();
+    for early in EARLY {
+        if !again.is_empty() {
+            let traces = again.into_iter().map(|(trace, _)| trace).collect();
+            again = Run::new(traces, early).await.play(&mut findings).await;
+            let differ = again.iter().filter(|(_, faults)| !faults.is_empty()).count();
+            println!("{differ} traces differ, {} were spoilt by a busy machine", again.len() - differ);
+            again.iter().flat_map(|(_, faults)| faults).take(10).for_each(|fault| println!("{fault}"));
         }
-        run.agree(number).await;
-        run.spoil(number, now().since(begun));
     }
-    let Run { systems, mut traces, spoilt, faults, .. } = run;
-    traces.retain(|trace| !spoilt.contains(&trace.number));
-    let found = story.compare(&traces, &systems.books());
-    println!("{found}; {} traces were spoilt by a busy machine", spoilt.len());
-    let shown = faults.into_iter().filter(|(trace, _)| !spoilt.contains(trace)).map(|(_, fault)| fault);
-    let faults: Vec<String> = shown.chain(found.faults).collect();
-    let shown = faults.iter().take(10).cloned().collect::<Vec<_>>().join("\n");
-    assert!(faults.is_empty(), "seed {seed}: {} differences without a reason:\n{shown}", faults.len());
-    assert!(spoilt.len() * 6 <= count, "{} of {count} traces were spoilt: too busy a machine", spoilt.len());
-    systems.daemon.is_sound().await;
+    println!("{findings}");
+    let faults: Vec<_> = again.iter().flat_map(|(_, faults)| faults).take(10).map(String::as_str).collect();
+    assert!(faults.is_empty(), "seed {seed}: differences without a reason each time:\n{}", faults.join("\n"));
+    assert!(again.is_empty(), "{} of {count} traces were spoilt each time: too busy a machine", again.len());
+}
+
+/// A run meets a few hundred traces; this looks at enough of them that the names cover whatever a run may draw.
+#[test]
+fn where_the_models_differ_a_difference_has_a_name() {
+    let nameless: Vec<_> = (0..4_000).filter_map(|number| compare::nameless(&Trace::generate(0, number))).collect();
+    let shown = nameless.iter().take(5).cloned().collect::<Vec<_>>().join("\n");
+    assert!(nameless.is_empty(), "{} traces with differences without a reason:\n{shown}", nameless.len());
 }
