@@ -176,7 +176,7 @@ fn timeline(tx: &Transaction<'_>, entries: &[TimelineEntry]) -> Result<(), Store
             text_of(entry.at),
             entry.by,
             entry.what.as_str(),
-            entry.reason,
+            &*entry.reason,
             entry.detail
         ])?;
     }
