@@ -110,11 +110,9 @@ pub fn delivery_id(incident: IncidentId, sequence: u64, sink: &str) -> String {
     format!("{incident}-{sequence}-{sink}")
 }
 
-/// What a delivery's body says (contract, section 6).
+/// What the bodies of a decision's deliveries say (contract, section 6), after the id of each.
 #[derive(Serialize)]
 pub struct Document<'a, I: Serialize> {
-    /// See [`Delivery::id`].
-    pub delivery_id: &'a str,
     /// The incident.
     pub incident_id: IncidentId,
     /// The number of the decision within the incident.
@@ -133,23 +131,39 @@ pub struct Document<'a, I: Serialize> {
 }
 
 impl<I: Serialize> Document<'_, I> {
-    /// The document as one line of JSON. Characters that turn the direction of writing are escaped, so that the line can
-    /// be printed.
-    pub fn render(&self) -> Vec<u8> {
-        let json = serde_json::to_string(self).expect("strings, numbers and maps with string keys always serialise");
-        if !json.contains(turns_writing) {
-            return json.into_bytes();
-        }
-        let mut safe = String::with_capacity(json.len() + 32);
-        for char in json.chars() {
-            // Outside of strings JSON is ASCII, so this only ever meets the inside of one.
-            match turns_writing(char) {
-                true => safe.push_str(&format!("\\u{:04x}", u32::from(char))),
-                false => safe.push(char),
-            }
-        }
-        safe.into_bytes()
+    /// The document as JSON, once for all sinks.
+    pub fn render(&self) -> Rendered {
+        Rendered(printable(self))
     }
+}
+
+/// See [`Document::render`].
+#[derive(Debug)]
+pub struct Rendered(String);
+
+impl Rendered {
+    /// The body of one delivery: one line of JSON that begins with its id.
+    pub fn body(&self, delivery_id: &str) -> Vec<u8> {
+        let (id, rest) = (printable(delivery_id), self.0.strip_prefix('{').unwrap_or(&self.0));
+        [r#"{"delivery_id":"#, &*id, ",", rest].concat().into_bytes()
+    }
+}
+
+/// As JSON. Characters that turn the direction of writing are escaped, so that the line can be printed.
+fn printable(value: &(impl Serialize + ?Sized)) -> String {
+    let json = serde_json::to_string(value).expect("strings, numbers and maps with string keys always serialise");
+    if json.is_ascii() || !json.contains(turns_writing) {
+        return json;
+    }
+    let mut safe = String::with_capacity(json.len() + 32);
+    for char in json.chars() {
+        // Outside of strings JSON is ASCII, so this only ever meets the inside of one.
+        match turns_writing(char) {
+            true => safe.push_str(&format!("\\u{:04x}", u32::from(char))),
+            false => safe.push(char),
+        }
+    }
+    safe
 }
 
 fn turns_writing(char: char) -> bool {
@@ -164,7 +178,6 @@ mod tests {
     fn a_message_is_told_before_the_incident_and_keeps_its_delivery_from_folding() {
         let body = |message| {
             let document = Document {
-                delivery_id: "INC-0000000000001-4-page",
                 incident_id: IncidentId(1),
                 sequence: 4,
                 action: Action::Updated,
@@ -173,7 +186,7 @@ mod tests {
                 message,
                 incident: &serde_json::json!({"status": "open"}),
             };
-            String::from_utf8(document.render()).expect("UTF-8")
+            String::from_utf8(document.render().body("INC-0000000000001-4-page")).expect("UTF-8")
         };
         let golden = concat!(
             r#"{"delivery_id":"INC-0000000000001-4-page","incident_id":"INC-0000000000001","sequence":4,"#,
@@ -198,7 +211,6 @@ mod tests {
     #[test]
     fn a_document_says_the_same_without_characters_that_turn_the_direction_of_writing() {
         let document = Document {
-            delivery_id: "INC-1-1-ops",
             incident_id: IncidentId(1),
             sequence: 1,
             action: Action::Opened,
@@ -207,7 +219,7 @@ mod tests {
             message: None,
             incident: &(),
         };
-        let rendered = String::from_utf8(document.render()).expect("UTF-8");
+        let rendered = String::from_utf8(document.render().body("INC-1-1-ops")).expect("UTF-8");
         assert!(rendered.contains("a\\u202eb") && !rendered.contains('\u{202e}'), "{rendered}");
         let value: serde_json::Value = serde_json::from_str(&rendered).expect("JSON");
         assert_eq!(value["reason"], "a\u{202e}b");

@@ -24,7 +24,7 @@ pub(super) fn doc(id: u64, status: IncidentStatus) -> Arc<IncidentDoc> {
     Arc::new(IncidentDoc {
         status,
         rule: "service-degraded".into(),
-        key: BTreeMap::from([("service".into(), "checkout".into())]),
+        key: [("service".into(), "checkout".into())].into_iter().collect(),
         severity: Severity::Critical,
         priority_reason: "impact high × urgency high".into(),
         service: Some("checkout".into()),
@@ -76,7 +76,7 @@ impl Reads for Shelf {
     }
     fn timeline(&self, incident: IncidentId, _: usize) -> Result<Vec<TimelineEntry>, StoreError> {
         let at = Timestamp::from_micros(1_800_000_000_000_000);
-        let (by, reason) = ("rule:service-degraded".to_owned(), "condition_met".to_owned());
+        let (by, reason) = ("rule:service-degraded".to_owned(), "condition_met".into());
         Ok(vec![TimelineEntry { incident, sequence: 1, at, by, what: Action::Opened, reason, detail: "it is".into() }])
     }
     fn pending(&self, _: &str, _: i64, _: usize) -> Result<Vec<PendingDelivery>, StoreError> {

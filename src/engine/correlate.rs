@@ -257,9 +257,10 @@ impl Shard {
         if rule.union.is_some() {
             return self.union_group(now, slot, rule_place);
         }
-        let texts = &self.alerts.slots[slot].texts;
-        let values = rule.group_by.iter().map(|name| texts.value(&self.names, name));
-        let values: SmallVec<[Option<Symbol>; 4]> = values.collect();
+        let (labels, names) = (self.alerts.slots[slot].texts.labels(), &self.names);
+        let label = |name: &Arc<str>| labels.iter().copied().find(|(label, _)| names.text(*label) == &**name);
+        let found: SmallVec<[Option<(Symbol, Symbol)>; 4]> = rule.group_by.iter().map(label).collect();
+        let values: SmallVec<[Option<Symbol>; 4]> = found.iter().map(|found| Some(found.as_ref()?.1)).collect();
         if rule.missing_label == MissingLabel::Skip && values.contains(&None) {
             return Err(Reason::LabelMissing);
         }
@@ -271,8 +272,14 @@ impl Shard {
             return Err(Reason::LimitReached);
         }
         let names = &mut self.names;
-        let key = rule.group_by.iter().zip(values);
-        let key = key.map(|(name, value)| (names.intern(name), value.map(|value| names.share(value)))).collect();
+        let mut key = Vec::with_capacity(found.len());
+        for (name, found) in rule.group_by.iter().zip(found) {
+            key.push(match found {
+                Some((label, value)) => (names.share(label), Some(names.share(value))),
+                None => (names.intern(name), None),
+            });
+        }
+        let key = key.into_boxed_slice();
         Ok(self.new_group(now, rule_place, key_hash, key))
     }
 

@@ -4,6 +4,8 @@
 //! asking costs the same whatever is there. Tables of fewer objects are estimated. Not counted: what malloc rounds up, and
 //! what stands in the rule set and is only pointed at.
 
+use std::borrow::Cow;
+
 use super::group::Incident;
 use super::incident::IncidentLink;
 use super::shard::Shard;
@@ -57,10 +59,11 @@ impl Incident {
             link.kind.capacity() + link.target.capacity() + link.by.capacity() + link.reason.capacity()
         };
         let links = self.links.capacity() * size_of::<IncidentLink>() + self.links.iter().map(link).sum::<usize>();
-        let reasons = self.reasons.capacity() * size_of::<String>();
-        let reasons = reasons + self.reasons.iter().map(String::capacity).sum::<usize>();
+        let held = |reason: &Cow<'static, str>| if let Cow::Owned(reason) = reason { reason.capacity() } else { 0 };
+        let reasons = self.reasons.capacity() * size_of::<Cow<'static, str>>();
+        let reasons = reasons + self.reasons.iter().map(held).sum::<usize>();
         let service = self.service.as_ref().map_or(0, shared);
         let rest = self.relations.bytes() + self.priority_of.bytes() + self.escalation.bytes();
-        size_of::<Self>() + self.title.capacity() + links + reasons + service + rest
+        size_of::<Self>() + shared(&self.title) + links + reasons + service + rest
     }
 }

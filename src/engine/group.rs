@@ -3,6 +3,7 @@
 //! Bounded by `max_groups`. A group without an incident goes away when nothing has happened in it for window +
 //! lateness; one with an incident when that is closed.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,7 +110,7 @@ pub(super) struct Incident {
     pub(super) status: IncidentStatus,
     pub(super) version: u64,
     pub(super) sequence: u64,
-    pub(super) title: String,
+    pub(super) title: Arc<str>,
     pub(super) severity: Severity,
     pub(super) impact: Level,
     /// Fixed by the rule, or following the severity.
@@ -126,7 +127,7 @@ pub(super) struct Incident {
     /// Since when nothing fires, on the receiving clock.
     pub(super) clear_since: Option<Timestamp>,
     pub(super) gathered: Gathered,
-    pub(super) reasons: Vec<String>,
+    pub(super) reasons: Vec<Cow<'static, str>>,
     pub(super) links: Vec<IncidentLink>,
     pub(super) policy: Policy,
     pub(super) relations: Relations,
@@ -275,6 +276,9 @@ impl Group {
 impl Gathered {
     /// As words for the timeline; empty where nothing was gathered.
     pub(super) fn news(&self) -> String {
+        if *self == (Self { due: self.due, ..Self::default() }) {
+            return String::new();
+        }
         let parts = [
             (self.linked, "alert", "linked"),
             (self.changed, "alert", "changed"),

@@ -3,11 +3,13 @@
 //! [`IncidentDoc`] is the one JSON shape of an incident (contract, section 7), built by the engine when a decision is
 //! taken and shared from then on. The engine's own record of an incident lives in its window.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 pub use super::moves::IncidentStatus;
 use crate::event::{Severity, Timestamp};
@@ -135,11 +137,12 @@ pub struct IncidentDoc {
     /// Rises with every change that people see; for optimistic concurrency.
     pub version: u64,
     /// One line for people.
-    pub title: String,
+    pub title: Arc<str>,
     /// The rule that gathers it.
     pub rule: Arc<str>,
     /// The labels of its group.
-    pub key: BTreeMap<Arc<str>, Arc<str>>,
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub key: Key,
     /// The gravest severity of its alerts since it opened.
     pub severity: Severity,
     /// How much it hurts.
@@ -149,7 +152,7 @@ pub struct IncidentDoc {
     /// Impact × urgency.
     pub priority: Priority,
     /// How the priority came about.
-    pub priority_reason: String,
+    pub priority_reason: Cow<'static, str>,
     /// The service of the catalogue, else the `service` label of its key or of the alert that opened it.
     pub service: Option<Arc<str>>,
     /// Who works on it.
@@ -173,11 +176,13 @@ pub struct IncidentDoc {
     /// Where the escalation stands.
     pub escalation: Escalation,
     /// Seconds in each status until `updated_at`; a status that it never had is not there.
-    pub time_in: BTreeMap<IncidentStatus, u64>,
+    #[schemars(with = "BTreeMap<IncidentStatus, u64>")]
+    pub time_in: TimeIn,
     /// How often it came back.
     pub reopened: u32,
     /// 16 hex digits over rule and key: incidents that have them in common are the same again.
-    pub signature: String,
+    #[schemars(with = "String")]
+    pub signature: Signature,
     /// While it is on hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldDoc>,
@@ -200,7 +205,7 @@ pub struct IncidentDoc {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_binding: Option<Arc<str>>,
     /// Why it opened, came back, was resolved: machine-readable, newest last, at most 16.
-    pub reasons: Vec<String>,
+    pub reasons: Vec<Cow<'static, str>>,
     /// While alerts of it flap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flapping: Option<FlappingDoc>,
@@ -217,14 +222,14 @@ impl IncidentDoc {
             id,
             status: IncidentStatus::Open,
             version: 1,
-            title: format!("incident {}", id.0),
+            title: format!("incident {}", id.0).into(),
             rule: "rule".into(),
-            key: BTreeMap::new(),
+            key: Key::default(),
             severity: Severity::Error,
             impact: Level::High,
             urgency: Level::High,
             priority: Priority::P1,
-            priority_reason: String::new(),
+            priority_reason: Cow::Borrowed(""),
             service: None,
             assignee: None,
             opened_at,
@@ -236,9 +241,9 @@ impl IncidentDoc {
             links: Vec::new(),
             targets: Targets::default(),
             escalation: Escalation::default(),
-            time_in: BTreeMap::new(),
+            time_in: TimeIn::default(),
             reopened: 0,
-            signature: String::new(),
+            signature: Signature::default(),
             hold: None,
             major: None,
             assignment: None,
@@ -250,6 +255,82 @@ impl IncidentDoc {
             flapping: None,
             storm: None,
         }
+    }
+}
+
+/// The labels of an incident's group, ascending by name, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key(Vec<(Arc<str>, Arc<str>)>);
+
+impl Key {
+    /// Without labels, with room for so many.
+    pub(super) fn with_capacity(labels: usize) -> Self {
+        Self(Vec::with_capacity(labels))
+    }
+
+    /// Sets the value of a label.
+    pub(super) fn insert(&mut self, name: Arc<str>, value: Arc<str>) {
+        match self.0.binary_search_by(|(known, _)| known.cmp(&name)) {
+            Ok(place) => self.0[place].1 = value,
+            Err(place) => self.0.insert(place, (name, value)),
+        }
+    }
+
+    /// Names with values, ascending by name.
+    pub fn pairs(&self) -> &[(Arc<str>, Arc<str>)] {
+        &self.0
+    }
+}
+
+impl FromIterator<(Arc<str>, Arc<str>)> for Key {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, Arc<str>)>>(labels: I) -> Self {
+        let mut key = Self::default();
+        labels.into_iter().for_each(|(name, value)| key.insert(name, value));
+        key
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// Seconds in each status; none of one that it never had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeIn([Option<u64>; IncidentStatus::ALL.len()]);
+
+impl TimeIn {
+    /// Asks for each status.
+    pub(super) fn of(seconds: impl Fn(IncidentStatus) -> Option<u64>) -> Self {
+        Self(IncidentStatus::ALL.map(seconds))
+    }
+
+    /// Those that it had, in the order of a life.
+    pub fn iter(&self) -> impl Iterator<Item = (IncidentStatus, u64)> + '_ {
+        IncidentStatus::ALL.into_iter().zip(self.0).filter_map(|(status, seconds)| Some((status, seconds?)))
+    }
+}
+
+impl Serialize for TimeIn {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+/// What incidents that are the same again have in common; 16 hex digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signature(pub u64);
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Serialize for Signature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::alert::AlertState;
 use super::group::{Group, Incident, Phase};
-use super::incident::{AlertCounts, AlertDoc, FlappingDoc, IncidentCounts, IncidentDoc};
+use super::incident::{AlertCounts, AlertDoc, FlappingDoc, IncidentCounts, IncidentDoc, Key, Signature};
 use super::memory::interner::Symbol;
 use super::priority::explained;
 use super::relate::storm::StormState;
@@ -43,7 +43,7 @@ impl Shard {
             escalation: incident.escalation.doc(),
             time_in: incident.work.time_in(incident.status, incident.updated_at),
             reopened: incident.work.reopened,
-            signature: self.signature(state),
+            signature: Signature(incident.relations.signature),
             hold: incident.work.hold_doc(),
             major: incident.escalation.major_doc(),
             assignment: incident.assignment.doc(incident.updated_at),
@@ -58,15 +58,25 @@ impl Shard {
     }
 
     /// The labels of an incident's group.
-    pub(super) fn key_of(&self, state: &Group, incident: &Incident) -> BTreeMap<Arc<str>, Arc<str>> {
-        match self.incidents.get(&incident.id) {
-            Some(group) if state.union => self.union_key(*group),
-            _ => {
-                let key = state.key.iter();
-                let text = |symbol| Arc::from(self.names.text(symbol));
-                key.filter_map(|(name, value)| Some((text(*name), text((*value)?)))).collect()
-            }
+    pub(super) fn key_of(&self, state: &Group, incident: &Incident) -> Key {
+        if state.union
+            && let Some(group) = self.incidents.get(&incident.id)
+        {
+            return self.union_key(*group);
         }
+        // Most texts are held by the rule and the incident already.
+        let names = self.rules.rules.get(state.rule as usize).map_or(&[][..], |rule| &rule.group_by);
+        let shared = |text: &str, held: Option<&Arc<str>>| match held {
+            Some(held) if **held == *text => held.clone(),
+            _ => Arc::from(text),
+        };
+        let mut key = Key::with_capacity(state.key.len());
+        for (place, (name, value)) in state.key.iter().enumerate() {
+            let Some(value) = value else { continue };
+            let (name, value) = (self.names.text(*name), self.names.text(*value));
+            key.insert(shared(name, names.get(place)), shared(value, incident.service.as_ref()));
+        }
+        key
     }
 
     /// The present numbers of a group's incident.

@@ -283,29 +283,27 @@ fn record(commit: &mut Commit, decision: Decision) {
         at,
         by: by.map_or_else(|| format!("rule:{}", incident.rule), |by| by.to_string()),
         what: action,
-        reason: reason.code().to_owned(),
+        reason: reason.code().into(),
         detail,
     });
-    for sink in notify.iter() {
-        let delivery_id = delivery_id(incident.id, sequence, sink);
-        let document = Document {
-            delivery_id: &delivery_id,
-            incident_id: incident.id,
-            sequence,
-            action: told_as,
-            reason: reason.code(),
-            occurred_at: at,
-            message: message.as_deref(),
-            incident: &*incident,
-        };
-        let body = document.render();
-        let sink = sink.clone();
+    let document = Document {
+        incident_id: incident.id,
+        sequence,
+        action: told_as,
+        reason: reason.code(),
+        occurred_at: at,
+        message: message.as_deref(),
+        incident: &*incident,
+    };
+    // All sinks are told the same but for the delivery's id.
+    let rendered = (!notify.is_empty()).then(|| document.render());
+    for (sink, rendered) in notify.iter().zip(rendered.iter().cycle()) {
         commit.deliveries.push(Delivery {
-            sink,
+            sink: sink.clone(),
             incident: incident.id,
             sequence,
             action: told_as,
-            body,
+            body: rendered.body(&delivery_id(incident.id, sequence, sink)),
             created_at: at,
         });
     }

@@ -17,6 +17,7 @@ pub use lock::DataDirLock;
 pub use memory::MemoryStore;
 pub use sqlite::{SqliteConfig, SqliteStore};
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::delivery::{Action, Delivery};
@@ -125,7 +126,7 @@ pub struct TimelineEntry {
     /// What happened.
     pub what: Action,
     /// Why, machine-readable.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
     /// A sentence for people.
     pub detail: String,
 }

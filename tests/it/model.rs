@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use incidentd::engine::decision::{Decision, Verdict};
-use incidentd::engine::incident::IncidentStatus;
+use incidentd::engine::incident::{IncidentStatus, Key};
 use incidentd::engine::{EngineConfig, Shard};
 use incidentd::event::{Batch, Timestamp};
 use incidentd::normalise::NormaliseConfig;
@@ -378,8 +378,8 @@ impl Rig {
     }
 }
 
-fn key(key: &std::collections::BTreeMap<Arc<str>, Arc<str>>) -> String {
-    key.values().map(|value| &**value).collect::<Vec<_>>().join(",")
+fn key(key: &Key) -> String {
+    key.pairs().iter().map(|(_, value)| &**value).collect::<Vec<_>>().join(",")
 }
 
 fn told(decision: &Decision) -> Told {

@@ -18,7 +18,7 @@ fn at(seconds: i64) -> Timestamp {
 
 fn entry(sequence: u64, what: Action, by: &str, reason: &str, detail: &str) -> TimelineEntry {
     let (incident, at, by) = (IncidentId(1), at(sequence as i64 * 90), by.to_owned());
-    TimelineEntry { incident, sequence, at, by, what, reason: reason.to_owned(), detail: detail.to_owned() }
+    TimelineEntry { incident, sequence, at, by, what, reason: reason.to_owned().into(), detail: detail.to_owned() }
 }
 
 fn document() -> Value {

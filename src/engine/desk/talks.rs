@@ -155,6 +155,9 @@ impl Shard {
         }
         // What they were not told of does not end for them either.
         let unknown = std::mem::replace(&mut incident.talks.opening_kept, false) && occasion == Occasion::Resolved;
+        if self.rules.communication.audiences().is_empty() {
+            return;
+        }
         let again = incident.talks.since > incident.opened_at;
         let text = match occasion {
             Occasion::Opened if again => "it came back".to_owned(),

@@ -1,10 +1,9 @@
 //! What is kept of the work on an incident: how long it was in each status, why it waits, how it ended.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::incident::HoldDoc;
+use crate::engine::incident::{HoldDoc, TimeIn};
 use crate::engine::journal::{Fault, Reader, Writer, read_maybe_text, write_maybe_text};
 use crate::engine::moves::IncidentStatus;
 use crate::engine::shard::Shard;
@@ -27,7 +26,7 @@ pub(in crate::engine) struct Work {
 
 impl Work {
     pub(in crate::engine) fn write(&self, writer: &mut Writer) {
-        self.spent.iter().for_each(|spent| writer.number(spent.as_micros() as u64));
+        writer.numbers(self.spent.map(|spent| spent.as_micros() as u64));
         writer.time(self.since);
         write_maybe_text(writer, self.hold.as_deref());
         writer.number(u64::from(self.reopened));
@@ -60,11 +59,14 @@ impl Work {
     }
 
     /// Seconds in each status that it had, until now.
-    pub(in crate::engine) fn time_in(&self, status: IncidentStatus, now: Timestamp) -> BTreeMap<IncidentStatus, u64> {
-        let running = |one: IncidentStatus| if one == status { now.since(self.since) } else { Duration::ZERO };
-        let spent = |one: IncidentStatus| (one, (self.spent[one as usize] + running(one)).as_secs());
-        let had = |(one, seconds): &(IncidentStatus, u64)| *seconds > 0 || *one == status;
-        IncidentStatus::ALL.into_iter().map(spent).filter(had).collect()
+    pub(in crate::engine) fn time_in(&self, status: IncidentStatus, now: Timestamp) -> TimeIn {
+        TimeIn::of(|one| {
+            let spent = self.spent[one as usize];
+            if one == status {
+                return Some((spent + now.since(self.since)).as_secs());
+            }
+            Some(spent.as_secs()).filter(|seconds| *seconds > 0)
+        })
     }
 
     pub(in crate::engine) fn hold_doc(&self) -> Option<HoldDoc> {

@@ -1,6 +1,5 @@
 //! When what is due: starts, pauses and ends an incident's policy, and says when to look again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,22 +28,26 @@ impl Shard {
         after: IncidentStatus,
     ) {
         if after == IncidentStatus::Open {
-            return self.escalation_begin(now, group);
-        }
-        if let Some(progress) = self.progress_mut(group) {
+            self.begin_policy(now, group);
+        } else if let Some(progress) = self.progress_mut(group) {
             progress.hold(now, after);
         }
-        self.escalation_plan(now, group);
+        // Whoever moves an incident schedules its group.
+        self.find_next_step(now, group);
     }
 
     /// The policy starts: the incident opens, comes back, or is told by itself from now on.
     pub(in crate::engine) fn escalation_begin(&mut self, now: Timestamp, group: u32) {
+        self.begin_policy(now, group);
+        self.escalation_plan(now, group);
+    }
+
+    fn begin_policy(&mut self, now: Timestamp, group: u32) {
         let policy = self.wanted_policy(group);
         let policy = policy.map(|policy| Bound { name: policy.name.clone(), definition: policy.definition });
         let Some(progress) = self.progress_mut(group) else { return };
         progress.begin(now, policy);
         self.ask_major(group);
-        self.escalation_plan(now, group);
     }
 
     /// The priority or the service is another one: steps that were passed over for the sake of the priority are looked at
@@ -174,15 +177,19 @@ impl Shard {
         self.rules.escalation.named(&incident.escalation.policy.as_ref()?.name).cloned()
     }
 
-    /// Works out when the next step is due, and when to look.
+    /// Works out when the next step is due, and when to look, and schedules that.
     pub(super) fn escalation_plan(&mut self, now: Timestamp, group: u32) {
+        self.find_next_step(now, group);
+        self.schedule_group(group);
+    }
+
+    fn find_next_step(&mut self, now: Timestamp, group: u32) {
         let (next_at, wakes_at) = self.escalation_times(now, group);
         let Some(progress) = self.progress_mut(group) else { return };
         if (progress.next_at, progress.wakes_at) != (next_at, wakes_at) {
             (progress.next_at, progress.wakes_at) = (next_at, wakes_at);
             self.mark_group(group, Dirty::Whole);
         }
-        self.schedule_group(group);
     }
 
     fn escalation_times(&self, now: Timestamp, group: u32) -> (Option<Timestamp>, Option<Timestamp>) {
@@ -285,14 +292,14 @@ impl Shard {
     pub(super) fn with_facts(&self, group: u32, ask: impl FnOnce(&IncidentFacts<'_>) -> bool) -> bool {
         let state = &self.groups.slots[group];
         let Some(incident) = state.incident.as_deref() else { return false };
-        let key: BTreeMap<Arc<str>, Arc<str>> = self.key_of(state, incident);
+        let key = self.key_of(state, incident);
         ask(&IncidentFacts {
             priority: incident.priority,
             severity: incident.severity,
             service: incident.service.as_deref(),
             status: incident.status.as_str(),
             rule: &state.rule_name,
-            key: &key,
+            key: key.pairs(),
         })
     }
 

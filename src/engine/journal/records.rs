@@ -252,7 +252,7 @@ fn write_gathered(writer: &mut Writer, gathered: Gathered) {
     let Gathered { children, children_changed, children_resolved, children_released, related, turn, due, .. } =
         gathered;
     let counts = [linked, changed, cleared, children, children_changed, children_resolved, children_released, related];
-    counts.into_iter().for_each(|count| writer.number(u64::from(count)));
+    writer.numbers(counts.map(u64::from));
     writer.byte(turn.map_or(u8::MAX, |turn| turn as u8));
     writer.maybe_time(due);
 }
@@ -377,11 +377,9 @@ pub(super) fn write_incident(writer: &mut Writer, incident: &Incident) {
     writer.number(incident.version);
     writer.number(incident.sequence);
     writer.text(&incident.title);
-    writer.byte(incident.severity as u8);
-    writer.byte(incident.impact as u8);
-    writer.byte(incident.fixed_urgency.map_or(u8::MAX, |urgency| urgency as u8));
-    writer.byte(incident.urgency as u8);
-    writer.byte(incident.priority as u8);
+    let fixed_urgency = incident.fixed_urgency.map_or(u8::MAX, |urgency| urgency as u8);
+    let (impact, urgency, priority) = (incident.impact as u8, incident.urgency as u8, incident.priority as u8);
+    writer.bytes.extend_from_slice(&[incident.severity as u8, impact, fixed_urgency, urgency, priority]);
     write_maybe_text(writer, incident.service.as_deref());
     writer.time(incident.opened_at);
     writer.maybe_time(incident.acknowledged_at);
@@ -421,7 +419,7 @@ pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> 
     let status = reader.byte()?;
     let status = IncidentStatus::ALL.into_iter().find(|known| *known as u8 == status);
     let status = status.ok_or_else(|| reader.fault("unknown incident status"))?;
-    let (version, sequence, title) = (reader.tally()?, reader.tally()?, reader.text()?.to_owned());
+    let (version, sequence, title) = (reader.tally()?, reader.tally()?, reader.text()?.into());
     let severity = reader.byte()?;
     let severity = Severity::from_byte(severity).ok_or_else(|| reader.fault("unknown severity"))?;
     let mut level = || -> Result<Option<Level>, Fault> { Ok(Level::from_byte(reader.byte()?)) };
@@ -435,7 +433,7 @@ pub(super) fn read_incident(reader: &mut Reader<'_>) -> Result<Incident, Fault> 
     let (updated_at, total, clear_since) = (reader.time()?, reader.tally()?, reader.maybe_time()?);
     let gathered = read_gathered(reader)?;
     let reasons = reader.count()?;
-    let reasons = (0..reasons).map(|_| Ok(reader.text()?.to_owned())).collect::<Result<_, Fault>>()?;
+    let reasons = (0..reasons).map(|_| Ok(reader.text()?.to_owned().into())).collect::<Result<_, Fault>>()?;
     let links = reader.count()?;
     let links = (0..links).map(|_| read_link(reader)).collect::<Result<_, Fault>>()?;
     let policy = read_policy(reader)?;

@@ -2,7 +2,10 @@
 //!
 //! A title that cannot be rendered costs a title, never the incident.
 
+use std::fmt::Write;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use crate::engine::alert::Dirty;
 use crate::engine::correlate::Sighting;
@@ -14,6 +17,7 @@ use crate::engine::desk::work::Work;
 use crate::engine::escalation::Progress;
 use crate::engine::group::{Gathered, Incident, Opening, Phase};
 use crate::engine::incident::{IncidentLink, IncidentStatus};
+use crate::engine::memory::interner::Symbol;
 use crate::engine::moves::Move;
 use crate::engine::priority::{Assessment, Binding, Levels};
 use crate::engine::relate::Relations;
@@ -21,10 +25,13 @@ use crate::engine::shard::Shard;
 use crate::engine::suppress::Hush;
 use crate::event::{Severity, Timestamp};
 use crate::identity::{IncidentId, domain};
-use crate::rules::{Rule, TitleContext};
+use crate::rules::{Rule, Title, TitleContext};
 
 /// Links an incident takes over from the alert that opens it.
 const LINKS_MAX: usize = 16;
+/// Room for a title without a template, and for what the timeline says of an opening; most need no more.
+const TITLE_BYTES: usize = 96;
+const OPENING_BYTES: usize = 64;
 
 impl Shard {
     /// Opens the group's incident: it links what fires, and what was seen within the window of the condition.
@@ -49,7 +56,7 @@ impl Shard {
         self.assess_opening(now, group);
         let traced = self.trace(group, first_event);
         let have = self.groups.slots[group].members.len();
-        let mut detail = format!("{reason}; {have} {}", if have == 1 { "alert" } else { "alerts" });
+        let mut detail = opening_words(reason, have);
         detail.push_str(&self.recall(now, group));
         detail.push_str(self.join_storm(now, group, storm));
         self.emit(now, group, Move::Open, reason, detail);
@@ -139,32 +146,40 @@ impl Shard {
         Some(Arc::from(self.names.text(value?)))
     }
 
-    fn title(&self, rule: &Rule, group: u32, slot: u32) -> String {
-        let (alert, names) = (&self.alerts.slots[slot], &self.names);
-        let pairs =
-            |pairs: &[(crate::engine::memory::interner::Symbol, crate::engine::memory::interner::Symbol)]| -> Vec<(&str, &str)> {
-                pairs.iter().map(|(name, value)| (names.text(*name), names.text(*value))).collect()
-            };
-        let key: Vec<(&str, &str)> = match &rule.union {
-            Some(union) => self.union_values(union, slot),
+    fn title(&self, rule: &Rule, group: u32, slot: u32) -> Arc<str> {
+        let names = &self.names;
+        let key: SmallVec<[(&str, &str); 4]> = match &rule.union {
+            Some(union) => self.union_values(union, slot).into(),
             None => {
                 let key = self.groups.slots[group].key.iter();
                 key.map(|(name, value)| (names.text(*name), value.map_or("", |value| names.text(value)))).collect()
             }
         };
-        let context = TitleContext {
+        // A template that cannot be rendered for this alert must never cost the incident.
+        if let Some(title) = rule.title.as_ref().and_then(|title| self.rendered(title, rule, &key, slot)) {
+            return title.into();
+        }
+        let mut title = String::with_capacity(TITLE_BYTES);
+        title.push_str(&rule.name);
+        for (place, (name, value)) in key.iter().enumerate() {
+            [if place == 0 { ": " } else { ", " }, name, "=", value].into_iter().for_each(|part| title.push_str(part));
+        }
+        title.into()
+    }
+
+    fn rendered(&self, title: &Title, rule: &Rule, key: &[(&str, &str)], slot: u32) -> Option<String> {
+        let (alert, names) = (&self.alerts.slots[slot], &self.names);
+        let pairs = |pairs: &[(Symbol, Symbol)]| -> Vec<(&str, &str)> {
+            pairs.iter().map(|(name, value)| (names.text(*name), names.text(*value))).collect()
+        };
+        title.render(TitleContext {
             labels: &pairs(alert.texts.labels()),
             annotations: &pairs(alert.texts.annotations()),
-            key: &key,
+            key,
             severity: alert.severity,
             source: alert.texts.source.map_or("", |source| names.text(source)),
             summary: alert.texts.summary.map_or("", |summary| names.text(summary)),
             rule: &rule.name,
-        };
-        // A template that cannot be rendered for this alert must never cost the incident.
-        rule.title.as_ref().and_then(|title| title.render(context)).unwrap_or_else(|| {
-            let key: Vec<String> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            if key.is_empty() { rule.name.to_string() } else { format!("{}: {}", rule.name, key.join(", ")) }
         })
     }
 
@@ -274,5 +289,42 @@ impl Shard {
             self.judge(now, slot, group);
         }
         Verdict::of(outcome, reason, id)
+    }
+}
+
+/// What the timeline says of an opening: why, and with how many alerts.
+fn opening_words(reason: Reason, alerts: usize) -> String {
+    let mut words = String::with_capacity(OPENING_BYTES);
+    match reason {
+        // Nearly all begin so: said without the formatting machinery, which costs as much as the rest of an opening.
+        Reason::ConditionMet { have: have @ 0..=9, need: need @ 0..=9 } => {
+            words.push(char::from(b'0' + have as u8));
+            words.push_str(" of ");
+            words.push(char::from(b'0' + need as u8));
+            words.push_str(": the opening condition holds");
+        }
+        _ => write!(words, "{reason}").expect("a String takes everything"),
+    }
+    words.push_str("; ");
+    match alerts {
+        1 => words.push('1'),
+        _ => words.push_str(&alerts.to_string()),
+    }
+    words.push_str(if alerts == 1 { " alert" } else { " alerts" });
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_opening_is_told_in_the_words_of_its_reason() {
+        for (have, need, alerts) in [(1, 1, 1), (3, 3, 2), (9, 9, 9), (10, 9, 10), (9, 12, 0), (1_000, 50, 1_234)] {
+            let reason = Reason::ConditionMet { have, need };
+            let alerts_are = if alerts == 1 { "alert" } else { "alerts" };
+            assert_eq!(opening_words(reason, alerts), format!("{reason}; {alerts} {alerts_are}"));
+        }
+        assert_eq!(opening_words(Reason::AwaitedMissing, 1), format!("{}; 1 alert", Reason::AwaitedMissing));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Every decision takes the next sequence number here. What is gathered is a handful of numbers, so nothing grows.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::delivery::Action;
@@ -232,10 +233,18 @@ impl Shard {
 }
 
 impl Incident {
-    fn give_reason(&mut self, action: Action, reason: Reason) {
+    /// Shows a reason, the newest; of too many the oldest goes.
+    pub(in crate::engine) fn give_reason(&mut self, action: Action, reason: Reason) {
         if self.reasons.len() >= REASONS_MAX {
             self.reasons.remove(0);
         }
-        self.reasons.push([action.as_str(), ": ", reason.code()].concat());
+        if self.reasons.is_empty() {
+            // Most incidents have one, or are over soon.
+            self.reasons.reserve_exact(1);
+        }
+        self.reasons.push(match (action, reason) {
+            (Action::Opened, Reason::ConditionMet { .. }) => Cow::Borrowed("opened: condition_met"),
+            _ => Cow::Owned([action.as_str(), ": ", reason.code()].concat()),
+        });
     }
 }

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::engine::journal::{Fault, Reader, Writer, read_maybe_text, write_maybe_text};
 use crate::rules::Level;
 
@@ -18,9 +20,9 @@ const NAMES_MAX: usize = 100;
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::engine) struct Concerned {
     /// Hashes of the names, ascending, and how many use each.
-    seen: Vec<(u64, u32)>,
+    seen: SmallVec<[(u64, u32); 1]>,
     /// Ascending.
-    names: Vec<Arc<str>>,
+    names: SmallVec<[Arc<str>; 1]>,
     users: u64,
     gravest: Option<Gravest>,
     /// What the environments of its alerts allow at most.
@@ -45,7 +47,8 @@ pub(super) struct Gravest {
 pub(super) struct Sign<'a> {
     /// The service and the hash of its name.
     pub(super) service: Option<(&'a str, u64)>,
-    pub(super) own: bool,
+    /// The same, where it is the incident's own.
+    pub(super) own: Option<&'a Arc<str>>,
     pub(super) said: Option<Level>,
     pub(super) users: Option<u32>,
     /// What its environment allows at most.
@@ -54,7 +57,7 @@ pub(super) struct Sign<'a> {
 
 impl Default for Concerned {
     fn default() -> Self {
-        Self { seen: Vec::new(), names: Vec::new(), users: 0, gravest: None, ceiling: Level::Low }
+        Self { seen: SmallVec::new(), names: SmallVec::new(), users: 0, gravest: None, ceiling: Level::Low }
     }
 }
 
@@ -68,6 +71,10 @@ impl Gravest {
 impl Concerned {
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
+        if self.names.len() <= 1 {
+            // Inline, and a text that is the incident's as well.
+            return 0;
+        }
         let names: usize = self.names.iter().map(|name| name.len() + 2 * size_of::<usize>()).sum();
         self.seen.capacity() * size_of::<(u64, u32)>() + self.names.capacity() * size_of::<Arc<str>>() + names
     }
@@ -95,13 +102,14 @@ impl Concerned {
 
     /// An alert is linked. Says whether that is news.
     pub(super) fn add(&mut self, sign: &Sign<'_>) -> bool {
-        let new = sign.service.is_some_and(|(name, hash)| self.insert(hash, sign.users, || name.into()));
+        let text = |name: &str| sign.own.cloned().unwrap_or_else(|| name.into());
+        let new = sign.service.is_some_and(|(name, hash)| self.insert(hash, sign.users, || text(name)));
         let impact = sign.said.unwrap_or_default().max(sign.ceiling);
-        let (name, own) = (sign.service.map(|(name, _)| name), sign.own);
+        let (name, own) = (sign.service.map(|(name, _)| name), sign.own.is_some());
         let graver = self.gravest.as_ref().is_none_or(|gravest| (impact, !own, name) < gravest.rank());
         if graver {
             let (said, users) = (sign.said, sign.users);
-            self.gravest = Some(Gravest { impact, own, service: name.map(Arc::from), said, users });
+            self.gravest = Some(Gravest { impact, own, service: name.map(text), said, users });
         }
         let freer = sign.ceiling < self.ceiling;
         self.ceiling = self.ceiling.min(sign.ceiling);
@@ -175,7 +183,7 @@ impl Concerned {
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
         let seen = reader.count()?;
-        let seen: Vec<(u64, u32)> =
+        let seen: SmallVec<[(u64, u32); 1]> =
             (0..seen).map(|_| Ok((reader.fixed()?, reader.small()?))).collect::<Result<_, Fault>>()?;
         let names = reader.count()?;
         let names = (0..names).map(|_| Ok(Arc::from(reader.text()?))).collect::<Result<_, Fault>>()?;
@@ -204,7 +212,7 @@ mod tests {
 
     fn sign(name: &str, said: Level, users: u32, ceiling: Level) -> Sign<'_> {
         let hash = name.bytes().fold(7, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
-        Sign { service: Some((name, hash)), own: false, said: Some(said), users: Some(users), ceiling }
+        Sign { service: Some((name, hash)), own: None, said: Some(said), users: Some(users), ceiling }
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Shard {
         let known = listed.or_else(|| topology.find(bound()?)).map(|service| topology.details(service));
         let sign = Sign {
             service: name.map(|name| (name, self.hasher.reset(domain::CONTENT).part(name.as_bytes()).finish64())),
-            own: name.is_some() && name == own,
+            own: incident.service.as_ref().filter(|own| name == Some(&***own)),
             said: known.and_then(|known| known.impact),
             users: known.and_then(|known| known.users),
             ceiling: priorities.environment(&subject).map_or(Level::High, |environment| environment.impact),

@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
+use crate::delivery::Action;
 use crate::engine::alert::Dirty;
 use crate::engine::command::{Done, Refusal};
 use crate::engine::decision::Reason;
 use crate::engine::desk::links::LinkKind;
 use crate::engine::desk::{TEXT_BYTES_MAX, checked};
-use crate::engine::group::{Group, REASONS_MAX};
 use crate::engine::incident::IncidentLink;
 use crate::engine::journal::{Fault, Part, Reader, Writer};
 use crate::engine::memory::interner::Interner;
@@ -180,12 +180,6 @@ impl Shard {
         });
     }
 
-    /// 16 hex digits over rule and key.
-    pub(super) fn signature(&self, state: &Group) -> String {
-        let signature = state.incident.as_deref().map_or(0, |incident| incident.relations.signature);
-        format!("{signature:016x}")
-    }
-
     /// An incident is about to open: gives it its signature, and links what had the same before, newest first. Says so for
     /// its timeline; nothing where it is new.
     pub(super) fn recall(&mut self, now: Timestamp, group: u32) -> String {
@@ -198,10 +192,7 @@ impl Shard {
         for ended in known.ended.iter().rev() {
             put_link(incident, SAME_AS_BEFORE, HISTORY, ended.id, ended.sentence(now));
         }
-        if incident.reasons.len() >= REASONS_MAX {
-            incident.reasons.remove(0);
-        }
-        incident.reasons.push(format!("opened: {}", Reason::SeenBefore.code()));
+        incident.give_reason(Action::Opened, Reason::SeenBefore);
         let newest = known.ended.back();
         newest.map_or_else(String::new, |ended| format!("; same as {}, {}", ended.id, ended.sentence(now)))
     }
@@ -255,9 +246,9 @@ impl Shard {
         let mut problem = Problem {
             id,
             signature,
-            title: incident.title.clone(),
+            title: incident.title.to_string(),
             rule: state.rule_name.clone(),
-            key: self.doc(state, incident).key,
+            key: self.key_of(state, incident).pairs().iter().cloned().collect(),
             reason: reason.clone(),
             recurrences: opened.len() as u64,
             incidents: opened.iter().map(|(incident, _)| *incident).collect(),

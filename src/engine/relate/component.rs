@@ -17,6 +17,7 @@ use super::union::{Culprit, Values};
 use crate::engine::alert::{Membership, OWN};
 use crate::engine::decision::Reason;
 use crate::engine::group::{Group, Phase, Targets};
+use crate::engine::incident::Key;
 use crate::engine::memory::interner::Symbol;
 use crate::engine::moves::Move;
 use crate::engine::shard::Shard;
@@ -65,7 +66,7 @@ impl Shard {
 
     /// What an incident of a union shows as its key: of each label the value that most alerts have, where it is not
     /// that of one among several; the most common ones.
-    pub(in crate::engine) fn union_key(&self, group: u32) -> BTreeMap<Arc<str>, Arc<str>> {
+    pub(in crate::engine) fn union_key(&self, group: u32) -> Key {
         let alone = self.groups.slots[group].members.len() <= 1;
         let values = self.unions.of_group(group).iter().map(|number| self.unions.value(*number));
         let mut values: Vec<_> = values
@@ -73,14 +74,14 @@ impl Shard {
             .map(|value| (Reverse(value.alerts), self.names.text(value.label), self.names.text(value.value)))
             .collect();
         values.sort_unstable();
-        let mut key: BTreeMap<Arc<str>, Arc<str>> = BTreeMap::new();
+        let mut key: BTreeMap<&str, &str> = BTreeMap::new();
         for (_, label, value) in values {
             if key.len() >= KEY_VALUES_MAX {
                 break;
             }
-            key.entry(label.into()).or_insert_with(|| value.into());
+            key.entry(label).or_insert(value);
         }
-        key
+        key.into_iter().map(|(label, value)| (label.into(), value.into())).collect()
     }
 
     /// The group that a union rule puts the alert into; groups that it connects become one.

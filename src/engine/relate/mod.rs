@@ -24,7 +24,7 @@ use std::time::Duration;
 use super::alert::Dirty;
 use super::correlate::AlertSubject;
 use super::decision::{Reason, Verdict};
-use super::group::{Incident, Phase, REASONS_MAX};
+use super::group::{Incident, Phase};
 use super::incident::IncidentLink;
 use super::journal::{Fault, Reader, Writer};
 use super::lifecycle::Audience;
@@ -260,10 +260,7 @@ impl Shard {
         incident.sequence += 1;
         incident.version += 1;
         incident.updated_at = now;
-        if incident.reasons.len() >= REASONS_MAX {
-            incident.reasons.remove(0);
-        }
-        incident.reasons.push(format!("{}: {}", Action::Updated.as_str(), reason.code()));
+        incident.give_reason(Action::Updated, reason);
         let loud = told == Told::Later && incident.policy.update_interval.is_zero();
         if told == Told::Later && !loud {
             incident.gathered.related += 1;

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use crate::rules::Topology;
 
@@ -23,11 +24,48 @@ impl Service {
     }
 }
 
+/// The groups of a service's live incidents. Most have one, which takes no room beside the entry.
+#[derive(Debug)]
+enum Live {
+    One(u32),
+    Many(BTreeSet<u32>),
+}
+
+impl Live {
+    fn insert(&mut self, group: u32) {
+        match self {
+            Live::One(one) if *one == group => {}
+            Live::One(one) => *self = Live::Many(BTreeSet::from([*one, group])),
+            Live::Many(groups) => drop(groups.insert(group)),
+        }
+    }
+
+    /// Says whether none is left.
+    fn remove(&mut self, group: u32) -> bool {
+        match self {
+            Live::One(one) => *one == group,
+            Live::Many(groups) => {
+                groups.remove(&group);
+                groups.is_empty()
+            }
+        }
+    }
+
+    /// Ascending.
+    fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        let (one, many) = match self {
+            Live::One(one) => (Some(*one), None),
+            Live::Many(groups) => (None, Some(groups)),
+        };
+        one.into_iter().chain(many.into_iter().flatten().copied())
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct LiveServices {
     /// The groups of live incidents, in order, so that whatever goes through them does so in the same order anywhere.
-    groups: HashMap<Service, BTreeSet<u32>>,
+    groups: HashMap<Service, Live>,
     /// How many of the services are in the catalogue.
     listed: usize,
     /// Services visited by walks over the catalogue.
@@ -37,17 +75,18 @@ pub(in crate::engine) struct LiveServices {
 impl LiveServices {
     pub(in crate::engine) fn insert(&mut self, service: Service, group: u32) {
         let listed = usize::from(matches!(service, Service::Listed(_)));
-        let groups = self.groups.entry(service).or_default();
-        if groups.is_empty() {
-            self.listed += listed;
+        match self.groups.entry(service) {
+            Entry::Occupied(mut known) => known.get_mut().insert(group),
+            Entry::Vacant(new) => {
+                new.insert(Live::One(group));
+                self.listed += listed;
+            }
         }
-        groups.insert(group);
     }
 
     pub(in crate::engine) fn remove(&mut self, service: &Service, group: u32) {
         let Some(groups) = self.groups.get_mut(service) else { return };
-        groups.remove(&group);
-        if groups.is_empty() {
+        if groups.remove(group) {
             self.groups.remove(service);
             self.listed -= usize::from(matches!(service, Service::Listed(_)));
         }
@@ -60,7 +99,7 @@ impl LiveServices {
 
     /// The groups of a service's live incidents, ascending.
     pub(in crate::engine) fn of(&self, service: &Service) -> impl Iterator<Item = u32> + '_ {
-        self.groups.get(service).into_iter().flatten().copied()
+        self.groups.get(service).into_iter().flat_map(Live::iter)
     }
 
     /// How many services of the catalogue have a live incident, but for one of them.
@@ -80,8 +119,8 @@ impl LiveServices {
     }
 
     pub(in crate::engine) fn bytes(&self) -> usize {
-        // An entry with a set of one group: key, set, one leaf of it.
-        self.groups.capacity() * (size_of::<(Service, BTreeSet<u32>)>() + 64)
+        // An entry of one group; of more, about a leaf of the set for each ten is not counted.
+        self.groups.capacity() * size_of::<(Service, Live)>()
     }
 }
 

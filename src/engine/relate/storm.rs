@@ -258,7 +258,8 @@ impl Shard {
         let state = &mut self.groups.slots[storm];
         let (Some(storm), Some(incident)) = (state.storm.as_deref(), state.incident.as_deref_mut()) else { return };
         let (name, children) = (&state.rule_name, storm.children);
-        incident.title = format!("storm: {name}: {children} further incident{}", if children == 1 { "" } else { "s" });
+        let title = format!("storm: {name}: {children} further incident{}", if children == 1 { "" } else { "s" });
+        incident.title = title.into();
     }
 
     /// Makes the storm as grave as its child; says whether it becomes critical by that.

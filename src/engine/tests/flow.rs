@@ -27,7 +27,7 @@ fn a_storm_links_its_first_hundred_children_and_counts_the_others() {
     send(&mut shard, 0, Status::Firing, 0..253);
     let storm = storm_doc(&shard);
     assert_eq!(storm.storm, Some(StormDoc { children: 250, open: 250, active: true }));
-    assert_eq!(storm.title, "storm: by-host: 250 further incidents");
+    assert_eq!(&*storm.title, "storm: by-host: 250 further incidents");
     assert_eq!((links(&storm, "child").len(), storm.service.clone(), storm.alerts.total), (100, None, 0));
     let children: Vec<_> = shard.docs().into_iter().filter(|doc| !links(doc, "parent").is_empty()).collect();
     assert_eq!(children.len(), 250);

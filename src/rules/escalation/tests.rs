@@ -1,7 +1,5 @@
 //! Policies and exactly what is said about them.
 
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::event::Severity;
 use crate::rules::{CommunicationConfig, Definition, Priority, Problem, RuleConfig, TeamConfig, compile};
@@ -143,7 +141,7 @@ fn what_ends_a_policy_follows_from_its_steps_where_it_is_not_said() {
 
 #[test]
 fn a_missing_label_is_not_an_empty_one() {
-    let key: BTreeMap<_, _> = [("host".into(), "a".into()), ("service".into(), "label".into())].into();
+    let key = [("host".into(), "a".into()), ("service".into(), "label".into())];
     let facts = IncidentFacts {
         priority: Priority::P2,
         severity: Severity::Error,

@@ -4,7 +4,6 @@
 //! one that has such a name is written `labels.service`. A missing label is not an empty one, as in rules. Matching never
 //! fails.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::event::{Severity, hint};
@@ -29,7 +28,7 @@ pub struct IncidentFacts<'a> {
     /// The rule that gathers it.
     pub rule: &'a str,
     /// The labels of its group.
-    pub key: &'a BTreeMap<Arc<str>, Arc<str>>,
+    pub key: &'a [(Arc<str>, Arc<str>)],
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +67,7 @@ impl Fact {
             Fact::Service => facts.service,
             Fact::Status => Some(facts.status),
             Fact::Rule => Some(facts.rule),
-            Fact::Label(name) => facts.key.get(&**name).map(|value| &**value),
+            Fact::Label(name) => facts.key.iter().find(|(label, _)| **label == **name).map(|(_, value)| &**value),
         }
     }
 }

@@ -149,6 +149,9 @@ struct ByName {
 
 impl ByName {
     fn find(&self, names: &[Box<str>], name: &str) -> Option<u32> {
+        if self.table.is_empty() {
+            return None;
+        }
         let hash = self.hasher.hash_one(name);
         self.table.find(hash, |place| *names[*place as usize] == *name).copied()
     }

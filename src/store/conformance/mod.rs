@@ -6,7 +6,6 @@ mod hot;
 mod outbox;
 mod rows;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,15 +62,15 @@ fn at(seconds: u64) -> Timestamp {
 
 pub(super) fn doc(id: u64, rule: &str, opened_at: Timestamp) -> IncidentDoc {
     IncidentDoc {
-        title: format!("{rule} \"{id}\""),
+        title: format!("{rule} \"{id}\"").into(),
         rule: rule.into(),
-        key: BTreeMap::from([(Arc::from("service"), Arc::from("checkout"))]),
+        key: [(Arc::from("service"), Arc::from("checkout"))].into_iter().collect(),
         severity: Severity::Critical,
-        priority_reason: "high × high".to_owned(),
+        priority_reason: "high × high".into(),
         service: Some("checkout".into()),
         alerts: AlertCounts { firing: 1, resolved: 0, total: 1 },
         events: 1,
-        reasons: vec!["condition_met".to_owned()],
+        reasons: vec!["condition_met".into()],
         ..IncidentDoc::blank(IncidentId(id), opened_at)
     }
 }

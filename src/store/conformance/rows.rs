@@ -134,7 +134,7 @@ fn entry(incident: u64, sequence: u64, detail: &str) -> TimelineEntry {
         at: at(sequence),
         by: "rule:disk".to_owned(),
         what: Action::ALL[sequence as usize % Action::ALL.len()],
-        reason: "incident_open".to_owned(),
+        reason: "incident_open".into(),
         detail: detail.to_owned(),
     }
 }

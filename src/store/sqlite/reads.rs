@@ -329,7 +329,7 @@ fn timeline_entry(incident: IncidentId, row: &Row<'_>) -> Result<TimelineEntry, 
         at: instant_of(text(row, 1)?)?,
         by: row.get(2)?,
         what: action(row, 3)?,
-        reason: row.get(4)?,
+        reason: row.get::<_, String>(4)?.into(),
         detail: row.get(5)?,
     })
 }

@@ -119,7 +119,7 @@ fn closed_incidents(store: &mut SqliteStore, entries: u64) {
             at: closed_at,
             by: "rule:disk".to_owned(),
             what: Action::Linked,
-            reason: "incident_open".to_owned(),
+            reason: "incident_open".into(),
             detail: String::new(),
         });
         store.commit(&Commit { incidents: vec![open], timeline: timeline.collect(), ..Commit::default() }).unwrap();

@@ -137,13 +137,11 @@ fn incident(tx: &Transaction<'_>, ledger: &mut Ledger, doc: &IncidentDoc) -> Res
     let (status, priority) = (doc.status.as_str(), doc.priority.as_str());
     let json = serde_json::to_string(doc).expect("strings, numbers and maps with string keys always serialise");
     let values = params![id, opened_at, updated_at, status, priority, doc.service.as_deref(), &*doc.rule, json];
-    let changed = tx
-        .prepare_cached(
-            "UPDATE incidents SET updated_at = ?3, priority = ?5, service = ?6, rule = ?7, doc = ?8
-             WHERE id = ?1 AND opened_at = ?2 AND status = ?4",
-        )?
-        .execute(values)?;
-    if changed > 0 {
+    // Of what is told for the first time there is no row.
+    let is_new = doc.version <= 1 && doc.status != IncidentStatus::Closed;
+    let update = "UPDATE incidents SET updated_at = ?3, priority = ?5, service = ?6, rule = ?7, doc = ?8
+                  WHERE id = ?1 AND opened_at = ?2 AND status = ?4";
+    if !is_new && tx.prepare_cached(update)?.execute(values)? > 0 {
         return Ok(());
     }
     if doc.status == IncidentStatus::Closed {
@@ -176,7 +174,7 @@ fn timeline(tx: &Transaction<'_>, entries: &[TimelineEntry]) -> Result<(), Store
             text_of(entry.at),
             entry.by,
             entry.what.as_str(),
-            entry.reason,
+            &*entry.reason,
             entry.detail
         ])?;
     }
