@@ -10,7 +10,7 @@ use super::memory::index::Index;
 use super::memory::interner::{Interner, Symbol};
 use super::memory::slab::Slab;
 use super::suppress::Mark;
-use crate::event::{Batch, Event, Severity, Status, Text, Timestamp};
+use crate::event::{Batch, Event, Severity, Status, Timestamp};
 use crate::identity::Fingerprint;
 
 /// Whether the condition holds, as far as is known.
@@ -99,20 +99,17 @@ pub(super) struct Texts {
 impl Texts {
     /// Materialises what an event says.
     pub(super) fn intern(names: &mut Interner, batch: &Batch, event: &Event) -> Self {
-        let (labels, annotations, links) = (event.labels, event.annotations, event.links);
-        let mut place = 0;
-        let mut intern = |text: Text| {
-            place += 1;
-            names.intern_at(place, batch.bytes(text))
-        };
-        let runs = [labels, annotations, links].map(|run| batch.pairs(run));
-        let mut pairs = Vec::with_capacity(runs.iter().map(|run| run.len()).sum());
-        for run in runs {
-            pairs.extend(run.iter().map(|pair| (intern(pair.name), intern(pair.value))));
-        }
-        let mut text = |text: Text| (!text.is_empty()).then(|| intern(text));
-        let (source, summary) = (text(event.source), text(event.summary));
-        Self::new(pairs, [labels.len(), annotations.len()], source, summary)
+        let runs = [event.labels, event.annotations, event.links].map(|run| batch.pairs(run));
+        let pairs = runs.iter().flat_map(|run| run.iter()).flat_map(|pair| [pair.name, pair.value]);
+        let single = [event.source, event.summary];
+        let texts = pairs.chain(single.into_iter().filter(|text| !text.is_empty()));
+        let symbols = names.intern_all(texts.map(|text| batch.bytes(text)));
+        let count: usize = runs.iter().map(|run| run.len()).sum();
+        let (pairs, rest) = symbols.split_at(count * 2);
+        let pairs = pairs.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        let mut rest = rest.iter().copied();
+        let [source, summary] = single.map(|text| if text.is_empty() { None } else { rest.next() });
+        Self::new(pairs, [runs[0].len(), runs[1].len()], source, summary)
     }
 
     /// Of pairs of which so many are labels and so many annotations.

@@ -146,11 +146,17 @@ impl Shard {
         }
         self.let_go_of_values(slot, &found);
         self.found_rules = found;
-        targets.extend(
-            self.groups_of(slot, |_| true).into_iter().filter(|group| self.groups.slots[*group].rule == RETIRED),
-        );
-        self.follow_merges(&mut targets);
-        self.leave_others(now, slot, &targets);
+        if self.alerts.slots[slot].memberships.is_empty()
+            && let [group] = &mut targets[..]
+        {
+            // As with nearly every new alert; what follows comes to the same then.
+            *group = self.merged_into(*group);
+        } else {
+            let known = self.groups_of(slot, |_| true);
+            targets.extend(known.into_iter().filter(|group| self.groups.slots[*group].rule == RETIRED));
+            self.follow_merges(&mut targets);
+            self.leave_others(now, slot, &targets);
+        }
         for group in targets {
             best = better(best, self.observe(sighting, group));
             if !self.alerts.slots[slot].membership(group).is_some_and(|membership| membership.firing) {
@@ -253,7 +259,7 @@ impl Shard {
 
     /// The group that a rule puts the alert into, made if it is not there.
     pub(super) fn group_for(&mut self, now: Timestamp, slot: u32, rule_place: u32) -> Result<u32, Reason> {
-        let rule = self.rules.rules[rule_place as usize].clone();
+        let rule = &self.rules.rules[rule_place as usize];
         if rule.union.is_some() {
             return self.union_group(now, slot, rule_place);
         }
@@ -264,8 +270,13 @@ impl Shard {
         if rule.missing_label == MissingLabel::Skip && values.contains(&None) {
             return Err(Reason::LabelMissing);
         }
+        if let Some(group) = self.groups.recall(rule_place, &values) {
+            return Ok(self.way_into(group));
+        }
+        let rule = rule.clone();
         let key_hash = self.key_hash(&rule, &values);
         if let Some(group) = self.groups.find(key_hash) {
+            self.groups.note(rule_place, &values, group);
             return Ok(self.way_into(group));
         }
         if self.groups.slots.len() >= self.config.max_groups {

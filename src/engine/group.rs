@@ -295,11 +295,16 @@ impl Gathered {
     }
 }
 
+/// Groups that are found by the symbols of their values, without hashing the texts: 32 KiB.
+const HINTS: usize = 1 << 10;
+
 /// All groups of a shard.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     pub(super) slots: Slab<Group>,
     by_key: Index,
+    /// Where a group was found by its key lately. It may be gone since, and the symbols may mean other texts.
+    hints: Vec<(u128, u32)>,
     /// Bytes on the heap, as of the last commit.
     heap: [usize; 3],
 }
@@ -309,9 +314,33 @@ fn hash_of(key_hash: u128) -> u32 {
     key_hash as u32
 }
 
+/// The place among the hints, by multiplicative hashing.
+fn hint_of(rule: u32, values: &[Option<Symbol>]) -> usize {
+    let mix = |hash: u32, number: u32| (hash ^ number).wrapping_mul(0x9e37_79b9).rotate_left(15);
+    let numbers = values.iter().map(|value| value.map_or(u32::MAX, |symbol| symbol.0));
+    numbers.fold(mix(0, rule), mix) as usize % HINTS
+}
+
 impl Groups {
     pub(super) fn find(&self, key_hash: u128) -> Option<u32> {
         self.by_key.find(hash_of(key_hash), |slot| self.slots[slot].key_hash == key_hash)
+    }
+
+    /// The group of a rule with these values for its key, where it was found by that key lately.
+    ///
+    /// A group keeps the texts of its key, so the symbols that it has mean what they meant when it was made. The hash
+    /// tells it from one that has the same values and is found otherwise, such as a storm's.
+    pub(super) fn recall(&self, rule: u32, values: &[Option<Symbol>]) -> Option<u32> {
+        let (key_hash, slot) = *self.hints.get(hint_of(rule, values))?;
+        let group = self.slots.get(slot)?;
+        let known = group.key.iter().map(|(_, value)| value);
+        (group.key_hash == key_hash && group.rule == rule && known.eq(values)).then_some(slot)
+    }
+
+    /// Remembers where a group was found.
+    pub(super) fn note(&mut self, rule: u32, values: &[Option<Symbol>], slot: u32) {
+        self.hints.resize(HINTS, (0, u32::MAX));
+        self.hints[hint_of(rule, values)] = (self.slots[slot].key_hash, slot);
     }
 
     pub(super) fn insert(&mut self, group: Group) -> u32 {
@@ -372,7 +401,8 @@ impl Groups {
     /// Bytes held, as of the last commit: by groups, their windows, and their incidents.
     pub(super) fn bytes(&self) -> [usize; 3] {
         let [groups, windows, incidents] = self.heap;
-        [self.slots.bytes() + self.by_key.bytes() + groups, windows, incidents]
+        let hints = self.hints.capacity() * size_of::<(u128, u32)>();
+        [self.slots.bytes() + self.by_key.bytes() + hints + groups, windows, incidents]
     }
 }
 

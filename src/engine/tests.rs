@@ -203,10 +203,10 @@ fn an_incident_that_comes_and_goes_for_a_month_does_not_pile_up_deadlines() {
 #[test]
 fn an_entry_of_another_format_or_with_an_unknown_record_is_refused() {
     let mut shard = shard("[]");
-    assert_eq!(shard.restore(&[9]), Err("format 9, this version reads 4".to_owned()));
-    assert_eq!(shard.restore(&[4, 99]), Err("unknown record 99 at byte 2 of 2".to_owned()));
+    assert_eq!(shard.restore(&[9]), Err("format 9, this version reads 5".to_owned()));
+    assert_eq!(shard.restore(&[5, 99]), Err("unknown record 99 at byte 2 of 2".to_owned()));
     assert_eq!(shard.restore(&[]), Err("cut short at byte 0 of 0".to_owned()));
-    assert_eq!(shard.restore(&[4]), Ok(()));
+    assert_eq!(shard.restore(&[5]), Ok(()));
 }
 
 #[test]

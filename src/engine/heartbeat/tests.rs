@@ -158,9 +158,9 @@ fn of_too_many_keys_the_label_with_most_values_is_named() {
 #[test]
 fn a_damaged_record_is_refused() {
     let mut shard = shard(BY_HOST);
-    assert_eq!(shard.restore(&[4, 13, 7, 0]), Err("unknown record 7 of a heartbeat at byte 4 of 4".to_owned()));
+    assert_eq!(shard.restore(&[5, 13, 7, 0]), Err("unknown record 7 of a heartbeat at byte 4 of 4".to_owned()));
     for cut in 3..20 {
-        let mut entry = vec![4, 13, 0, 0, 1, b'a'];
+        let mut entry = vec![5, 13, 0, 0, 1, b'a'];
         entry.resize(cut.max(6), 0xff);
         assert!(shard.restore(&entry[..cut.min(entry.len())]).is_err());
     }

@@ -3,6 +3,7 @@
 //! Unsigned numbers are LEB128, signed ones zigzag first (the scheme of Protocol Buffers). Reading never panics and
 //! never allocates more than the input is long; a damaged entry ends in an error that names the place.
 
+use super::texts::{Read, Written};
 use crate::engine::memory::slab::SLOTS_MAX;
 use crate::event::Timestamp;
 
@@ -10,6 +11,8 @@ use crate::event::Timestamp;
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Writer {
     pub(in crate::engine) bytes: Vec<u8>,
+    /// For the texts of alerts.
+    pub(super) written: Written,
 }
 
 impl Writer {
@@ -47,6 +50,11 @@ impl Writer {
         self.signed(value.as_micros());
     }
 
+    /// A time by how long it is after another one, or before.
+    pub(in crate::engine) fn time_after(&mut self, other: Timestamp, value: Timestamp) {
+        self.signed(value.as_micros().wrapping_sub(other.as_micros()));
+    }
+
     pub(in crate::engine) fn maybe_time(&mut self, value: Option<Timestamp>) {
         self.byte(u8::from(value.is_some()));
         if let Some(value) = value {
@@ -59,6 +67,10 @@ impl Writer {
     }
 
     pub(in crate::engine) fn fixed(&mut self, value: u64) {
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(in crate::engine) fn short(&mut self, value: u16) {
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }
 
@@ -81,6 +93,8 @@ impl Writer {
 pub(in crate::engine) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// For the texts of alerts.
+    pub(super) read: Read<'a>,
 }
 
 /// Where and why an entry cannot be read.
@@ -88,7 +102,7 @@ pub(in crate::engine) type Fault = String;
 
 impl<'a> Reader<'a> {
     pub(in crate::engine) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, at: 0, read: Read::default() }
     }
 
     pub(in crate::engine) fn is_empty(&self) -> bool {
@@ -156,6 +170,10 @@ impl<'a> Reader<'a> {
         Ok(Timestamp::from_micros(self.signed()?))
     }
 
+    pub(in crate::engine) fn time_after(&mut self, other: Timestamp) -> Result<Timestamp, Fault> {
+        Ok(Timestamp::from_micros(other.as_micros().wrapping_add(self.signed()?)))
+    }
+
     pub(in crate::engine) fn maybe_time(&mut self) -> Result<Option<Timestamp>, Fault> {
         if self.flag()? { Ok(Some(self.time()?)) } else { Ok(None) }
     }
@@ -166,6 +184,10 @@ impl<'a> Reader<'a> {
 
     pub(in crate::engine) fn fixed(&mut self) -> Result<u64, Fault> {
         Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("8 bytes were taken")))
+    }
+
+    pub(in crate::engine) fn short(&mut self) -> Result<u16, Fault> {
+        Ok(u16::from_le_bytes(self.take(2)?.try_into().expect("2 bytes were taken")))
     }
 
     pub(in crate::engine) fn text(&mut self) -> Result<&'a str, Fault> {
@@ -189,15 +211,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(number: u64, signed: i64, wide: u128, text: String) {
+        fn what_is_written_is_read_back(number: u64, signed: i64, wide: u128, text: String, micros: i64) {
             let mut writer = Writer::default();
             writer.number(number);
             writer.signed(signed);
+            writer.time_after(Timestamp::from_micros(micros), Timestamp::from_micros(signed));
             writer.wide(wide);
             writer.text(&text);
             let mut reader = Reader::new(&writer.bytes);
             prop_assert_eq!(reader.number(), Ok(number));
             prop_assert_eq!(reader.signed(), Ok(signed));
+            let time = reader.time_after(Timestamp::from_micros(micros));
+            prop_assert_eq!(time, Ok(Timestamp::from_micros(signed)));
             prop_assert_eq!(reader.wide(), Ok(wide));
             prop_assert_eq!(reader.text(), Ok(text.as_str()));
             prop_assert!(reader.is_empty());

@@ -3,11 +3,12 @@
 //! A journal entry lists the changed objects with their absolute values, so that replaying an entry that is already
 //! contained in a snapshot slice does no harm: the last record of an object wins. Alerts carry their memberships; the
 //! members of a group, its counts, all indexes and all timers are derived from them at the end of recovery. Texts are
-//! written out. The first byte of every entry is the version of the format.
+//! written out, those of alerts once an entry (`texts.rs`). The first byte of every entry is the version of the format.
 
 mod codec;
 mod records;
 mod reload;
+mod texts;
 
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ pub(super) use records::{read_maybe_text, write_maybe_text};
 pub use reload::{ReloadReport, RuleReport};
 
 /// Version of the format; entries of another one are refused.
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 /// What the counters of an alert or a group take, about; most changes are nothing more.
 pub(super) const COUNTERS_BYTES: usize = 48;
 /// Room is made ahead for so much of each object at most.
@@ -78,7 +79,7 @@ impl Shard {
     pub fn take_changes(&mut self) -> Changes {
         let objects = self.dirty_alerts.len() + self.dirty_groups.len();
         // About as long as the last one was for as many, so that it need not move while it grows.
-        let mut writer = Writer { bytes: Vec::with_capacity(1 + objects * self.journal_bytes) };
+        let mut writer = Writer { bytes: Vec::with_capacity(1 + objects * self.journal_bytes), ..Writer::default() };
         writer.byte(FORMAT);
         for (tag, gone) in [(ALERT_GONE, &mut self.removed_alerts), (GROUP_GONE, &mut self.removed_groups)] {
             for slot in gone.drain(..) {

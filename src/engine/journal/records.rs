@@ -6,6 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::codec::{Fault, Reader, Writer};
+use super::texts::{read_texts, write_texts};
 use crate::engine::alert::{Alert, AlertState, Dirty, Membership, OWN, Register, Texts};
 use crate::engine::deadlines::Deadlines;
 use crate::engine::desk::assignment::Assignment;
@@ -15,7 +16,7 @@ use crate::engine::escalation::Progress;
 use crate::engine::flapping::{Flapping, Turns, read_flapping, write_flapping};
 use crate::engine::group::{Gathered, Group, Held, Incident, Opening, Phase, Policy, RETIRED, Turn};
 use crate::engine::incident::{IncidentLink, IncidentStatus};
-use crate::engine::memory::interner::{Interner, Symbol};
+use crate::engine::memory::interner::Interner;
 use crate::engine::priority::{Assessment, Binding};
 use crate::engine::relate::Relations;
 use crate::engine::relate::storm::StormState;
@@ -76,16 +77,18 @@ pub(super) fn write_alert_counters(writer: &mut Writer, slot: u32, alert: &Alert
 
 pub(super) fn write_counters(writer: &mut Writer, alert: &Alert) {
     write_register(writer, &alert.register);
-    writer.time(alert.first_seen);
-    writer.time(alert.last_seen);
-    writer.time(alert.until);
+    // Mostly the same time or one that is near.
+    for time in [alert.first_seen, alert.last_seen, alert.until] {
+        writer.time_after(alert.register.at, time);
+    }
     writer.number(alert.count);
     alert.mark.write(writer);
 }
 
 pub(super) fn read_alert_counters(reader: &mut Reader<'_>, alert: Option<&mut Alert>) -> Result<(), Fault> {
     let register = read_register(reader)?;
-    let (first_seen, last_seen, until) = (reader.time()?, reader.time()?, reader.time()?);
+    let mut time = || reader.time_after(register.at);
+    let (first_seen, last_seen, until) = (time()?, time()?, time()?);
     let (count, mark) = (reader.tally()?, Mark::read(reader)?);
     // The alert may be gone already where a later slice of the snapshot was read first.
     if let Some(alert) = alert {
@@ -93,35 +96,6 @@ pub(super) fn read_alert_counters(reader: &mut Reader<'_>, alert: Option<&mut Al
         (alert.first_seen, alert.last_seen, alert.until) = (first_seen, last_seen, until);
     }
     Ok(())
-}
-
-pub(super) fn write_pairs(writer: &mut Writer, names: &Interner, pairs: &[(Symbol, Symbol)]) {
-    writer.number(pairs.len() as u64);
-    for (name, value) in pairs {
-        writer.text(names.text(*name));
-        writer.text(names.text(*value));
-    }
-}
-
-/// What [`write_alert`] has written of its texts.
-fn read_texts(reader: &mut Reader<'_>, names: &mut Interner) -> Result<Texts, Fault> {
-    let (mut pairs, mut place) = (Vec::new(), 0);
-    let mut intern = |text: &str| {
-        place += 1;
-        names.intern_at(place, text.as_bytes())
-    };
-    let mut ends = [0; 3];
-    for end in &mut ends {
-        let count = reader.count()?;
-        pairs.reserve_exact(count);
-        for _ in 0..count {
-            pairs.push((intern(reader.text()?), intern(reader.text()?)));
-        }
-        *end = pairs.len();
-    }
-    let source = read_maybe_text(reader)?.map(&mut intern);
-    let summary = read_maybe_text(reader)?.map(&mut intern);
-    Ok(Texts::new(pairs, [ends[0], ends[1] - ends[0]], source, summary))
 }
 
 pub(in crate::engine) fn write_maybe_text(writer: &mut Writer, text: Option<&str>) {
@@ -143,12 +117,7 @@ pub(super) fn write_alert(writer: &mut Writer, names: &Interner, slot: u32, aler
     writer.byte(alert.severity as u8);
     writer.fixed(alert.content);
     write_counters(writer, alert);
-    for pairs in [alert.texts.labels(), alert.texts.annotations(), alert.texts.links()] {
-        write_pairs(writer, names, pairs);
-    }
-    for text in [alert.texts.source, alert.texts.summary] {
-        write_maybe_text(writer, text.map(|text| names.text(text)));
-    }
+    write_texts(writer, names, &alert.texts);
     writer.number(alert.memberships.len() as u64);
     for membership in &alert.memberships {
         writer.number(u64::from(membership.group));

@@ -281,7 +281,7 @@ impl Shard {
         incident.gathered.linked += u32::from(!known);
         incident.gathered.changed += u32::from(known);
         self.mark_alert(slot, Dirty::Whole);
-        self.gather(now, group, severity);
+        self.gather_alert(now, group, severity);
         if flapping && graver && severity == Severity::Critical {
             self.flush(now, group);
         }

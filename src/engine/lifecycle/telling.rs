@@ -12,7 +12,7 @@ use crate::engine::group::{INCIDENT_ALERTS_KEPT, Incident, REASONS_MAX, Turn};
 use crate::engine::moves::{Actor, Move};
 use crate::engine::shard::Shard;
 use crate::event::{Severity, Timestamp};
-use crate::rules::Priority;
+use crate::rules::{Level, Priority};
 
 /// Who is meant to be told.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,13 +39,38 @@ impl Audience {
 impl Shard {
     /// Takes the next sequence number and waits for what else belongs to the same delivery.
     pub(in crate::engine) fn gather(&mut self, now: Timestamp, group: u32, severity: Severity) {
+        if self.gather_more(now, group, severity) {
+            self.schedule_group(group);
+        }
+    }
+
+    /// The same for an alert that is linked, which by itself brings nothing nearer: where others are gathered already
+    /// and it leaves the incident as urgent as it was, no deadline need be looked for. A reminder that was held back
+    /// because all that fired was muted may be due now.
+    pub(in crate::engine) fn gather_alert(&mut self, now: Timestamp, group: u32, severity: Severity) {
+        let before = self.gathering_at(group);
+        let gathered = self.gather_more(now, group, severity);
+        let same = before.is_some() && before == self.gathering_at(group) && self.talks_next(group).is_none();
+        if gathered && (!same || self.rules.targets.pause_while_muted) {
+            self.schedule_group(group);
+        }
+    }
+
+    /// How urgent an incident is that gathers something.
+    fn gathering_at(&self, group: u32) -> Option<Level> {
+        let incident = self.groups.slots[group].incident.as_deref()?;
+        incident.gathered.due.map(|_| incident.priority_of.assessed().urgency)
+    }
+
+    /// Says whether it is gathered, and not told with something else already.
+    fn gather_more(&mut self, now: Timestamp, group: u32, severity: Severity) -> bool {
         let rose = self.raise(now, group, severity);
         let told = self.tell_rise(now, group, rose);
         self.raise_storm(now, group);
         if told {
-            return;
+            return false;
         }
-        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
+        let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return false };
         incident.sequence += 1;
         incident.version += 1;
         incident.updated_at = now;
@@ -56,7 +81,7 @@ impl Shard {
         if due <= now {
             self.flush(now, group);
         }
-        self.schedule_group(group);
+        true
     }
 
     /// An incident is as grave as the gravest of its alerts has been since it opened; its priority follows. Says what it

@@ -6,6 +6,7 @@
 use std::hash::BuildHasher;
 
 use hashbrown::DefaultHashBuilder;
+use smallvec::SmallVec;
 
 use super::index::Index;
 
@@ -24,6 +25,14 @@ struct Entry {
     users: u32,
     /// Kept, so that release need not read the text again.
     hash: u32,
+}
+
+/// A text of an event that is not what stood in its place before.
+struct Other<'a> {
+    place: usize,
+    bytes: &'a [u8],
+    hash: u32,
+    found: Option<Symbol>,
 }
 
 /// See the module.
@@ -52,33 +61,67 @@ impl Default for Interner {
     }
 }
 
+fn text_of(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("decoders let only UTF-8 into a batch")
+}
+
 impl Interner {
     /// The symbol of a text; counts one more user.
     pub(in crate::engine) fn intern(&mut self, text: &str) -> Symbol {
-        self.look_up(text.as_bytes(), || text.into())
+        let hash = self.hasher.hash_one(text.as_bytes()) as u32;
+        self.look_up(hash, text.as_bytes(), || text.into())
     }
 
-    /// The same for what stands at a place of an event, which is often what stood there before. `bytes` are UTF-8.
-    pub(in crate::engine) fn intern_at(&mut self, place: usize, bytes: &[u8]) -> Symbol {
-        let place = place % PLACES;
-        let last = self.last[place];
-        if let Some(entry) = self.entry_mut(last).filter(|entry| entry.users > 0 && entry.text.as_bytes() == bytes) {
-            entry.users += 1;
-            return last;
+    /// The same for a text that had this symbol a moment ago.
+    pub(in crate::engine) fn intern_again(&mut self, symbol: Symbol, text: &str) -> Symbol {
+        if self.share_if(symbol, text.as_bytes()) { symbol } else { self.intern(text) }
+    }
+
+    /// The symbols of what an event says, place by place; each often is what stood there in the event before. All texts
+    /// are UTF-8.
+    pub(in crate::engine) fn intern_all<'a>(
+        &mut self,
+        texts: impl Iterator<Item = &'a [u8]>,
+    ) -> SmallVec<[Symbol; PLACES]> {
+        let mut symbols: SmallVec<[Symbol; PLACES]> = SmallVec::new();
+        let mut others: SmallVec<[Other<'a>; 8]> = SmallVec::new();
+        texts.enumerate().for_each(|(place, bytes)| {
+            let last = self.last[place % PLACES];
+            symbols.push(last);
+            if !self.share_if(last, bytes) {
+                others.push(Other { place, bytes, hash: self.hasher.hash_one(bytes) as u32, found: None });
+            }
+        });
+        // Looked up together, so that the memory that they lie in is fetched at the same time.
+        for other in &mut others {
+            other.found = self.find(other.hash, other.bytes);
         }
-        let text = || std::str::from_utf8(bytes).expect("decoders let only UTF-8 into a batch").into();
-        let symbol = self.look_up(bytes, text);
-        self.last[place] = symbol;
-        symbol
+        for Other { place, bytes, hash, found } in others {
+            symbols[place] = match found {
+                Some(symbol) => self.share(symbol),
+                None => self.look_up(hash, bytes, || text_of(bytes).into()),
+            };
+            self.last[place % PLACES] = symbols[place];
+        }
+        symbols
     }
 
-    fn look_up(&mut self, bytes: &[u8], text: impl FnOnce() -> Box<str>) -> Symbol {
-        let hash = self.hasher.hash_one(bytes) as u32;
-        let chunks = &self.chunks;
-        let is_meant = |number: u32| chunks[number as usize / CHUNK][number as usize % CHUNK].text.as_bytes() == bytes;
-        if let Some(number) = self.index.find(hash, is_meant) {
-            self.share(Symbol(number));
-            return Symbol(number);
+    /// Counts one more user of a symbol, if this is its text.
+    #[inline]
+    fn share_if(&mut self, symbol: Symbol, bytes: &[u8]) -> bool {
+        let entry = self.entry_mut(symbol).filter(|entry| entry.users > 0 && entry.text.as_bytes() == bytes);
+        let Some(entry) = entry else { return false };
+        entry.users += 1;
+        true
+    }
+
+    fn find(&self, hash: u32, bytes: &[u8]) -> Option<Symbol> {
+        self.index.find(hash, |number| self.entry(Symbol(number)).text.as_bytes() == bytes).map(Symbol)
+    }
+
+    fn look_up(&mut self, hash: u32, bytes: &[u8], text: impl FnOnce() -> Box<str>) -> Symbol {
+        if let Some(symbol) = self.find(hash, bytes) {
+            return self.share(symbol);
         }
         self.text_bytes += bytes.len();
         let symbol = self.keep(Entry { text: text(), users: 1, hash });
@@ -99,15 +142,18 @@ impl Interner {
         Symbol((chunk * CHUNK + self.chunks[chunk].len() - 1) as u32)
     }
 
+    #[inline]
     fn entry_mut(&mut self, symbol: Symbol) -> Option<&mut Entry> {
         self.chunks.get_mut(symbol.0 as usize / CHUNK)?.get_mut(symbol.0 as usize % CHUNK)
     }
 
+    #[inline]
     fn entry(&self, symbol: Symbol) -> &Entry {
         &self.chunks[symbol.0 as usize / CHUNK][symbol.0 as usize % CHUNK]
     }
 
     /// Counts one more user of a symbol.
+    #[inline]
     pub(in crate::engine) fn share(&mut self, symbol: Symbol) -> Symbol {
         self.chunks[symbol.0 as usize / CHUNK][symbol.0 as usize % CHUNK].users += 1;
         symbol
@@ -127,6 +173,7 @@ impl Interner {
     }
 
     /// The text of a symbol.
+    #[inline]
     pub(in crate::engine) fn text(&self, symbol: Symbol) -> &str {
         &self.entry(symbol).text
     }
@@ -165,12 +212,22 @@ mod tests {
     #[test]
     fn what_stood_at_a_place_before_is_recognised_and_what_was_freed_is_not() {
         let mut interner = Interner::default();
-        let first = interner.intern_at(0, b"web-1");
-        assert_eq!(interner.intern_at(0, b"web-1"), first);
+        let mut intern = |interner: &mut Interner, bytes: &'static [u8]| interner.intern_all([bytes].into_iter())[0];
+        let first = intern(&mut interner, b"web-1");
+        assert_eq!(intern(&mut interner, b"web-1"), first);
         [first, first].into_iter().for_each(|symbol| interner.release(symbol));
         assert_eq!(interner.len(), 0);
-        let empty = interner.intern_at(0, b"");
+        let empty = intern(&mut interner, b"");
         assert_eq!((interner.text(empty), interner.len()), ("", 1));
         assert_eq!(interner.intern("web-1").0, 1, "the freed text is a new one again");
+    }
+
+    #[test]
+    fn a_new_text_that_an_event_says_twice_is_kept_once() {
+        let mut interner = Interner::default();
+        let symbols = interner.intern_all([&b"host"[..], b"web-1", b"instance", b"web-1"].into_iter());
+        assert_eq!((symbols[1], interner.len()), (symbols[3], 3));
+        interner.release(symbols[1]);
+        assert_eq!(interner.text(symbols[3]), "web-1");
     }
 }

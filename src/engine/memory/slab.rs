@@ -52,9 +52,10 @@ impl<T> Slab<T> {
         let chunk = &mut self.chunks[chunk];
         if chunk.len() <= place {
             chunk.reserve_exact(CHUNK - chunk.len());
-            chunk.resize_with(place + 1, || None);
-        }
-        if chunk[place].replace(value).is_none() {
+            chunk.resize_with(place, || None);
+            chunk.push(Some(value));
+            self.len += 1;
+        } else if chunk[place].replace(value).is_none() {
             self.len += 1;
         }
     }
@@ -66,10 +67,12 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    #[inline]
     pub(in crate::engine) fn get(&self, slot: u32) -> Option<&T> {
         self.chunks.get(slot as usize / CHUNK)?.get(slot as usize % CHUNK)?.as_ref()
     }
 
+    #[inline]
     pub(in crate::engine) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
         self.chunks.get_mut(slot as usize / CHUNK)?.get_mut(slot as usize % CHUNK)?.as_mut()
     }
@@ -96,12 +99,14 @@ impl<T> Slab<T> {
 impl<T> std::ops::Index<u32> for Slab<T> {
     type Output = T;
 
+    #[inline]
     fn index(&self, slot: u32) -> &T {
         self.get(slot).expect("a slot number is kept only while its slot is in use")
     }
 }
 
 impl<T> std::ops::IndexMut<u32> for Slab<T> {
+    #[inline]
     fn index_mut(&mut self, slot: u32) -> &mut T {
         self.get_mut(slot).expect("a slot number is kept only while its slot is in use")
     }
