@@ -107,11 +107,16 @@ impl Shard {
         let linked =
             |slot: &u32| self.alerts.slots[*slot].memberships.iter().any(|one| one.group == group && one.linked);
         let mut chosen: Vec<u32> = state.members.iter().copied().filter(linked).collect();
-        chosen.sort_unstable_by_key(|slot| {
+        let rank = |slot: &u32| {
             let alert = &self.alerts.slots[*slot];
             (alert.state != AlertState::Firing, alert.first_seen, alert.fingerprint)
-        });
-        chosen.truncate(limit);
+        };
+        // Of many alerts only those that are shown are sorted.
+        if limit < chosen.len() {
+            chosen.select_nth_unstable_by_key(limit, rank);
+            chosen.truncate(limit);
+        }
+        chosen.sort_unstable_by_key(rank);
         Some((chosen.into_iter().map(|slot| self.alert_doc(slot, group)).collect(), total))
     }
 

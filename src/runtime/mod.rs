@@ -124,6 +124,7 @@ impl Runtime {
                 orders: Vec::new(),
                 behind: None,
                 next: None,
+                tired: false,
                 snapshotting: false,
                 slices: 0,
                 stop: stop.clone(),

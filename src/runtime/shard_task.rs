@@ -19,10 +19,20 @@ use crate::event::{Batch, Timestamp};
 use crate::rules::RuleSet;
 use crate::store::{Commit, IncidentAlerts, JournalEntry, ShardPosition, SilenceRow, SnapshotSlice, TimelineEntry};
 
-/// Events applied between two looks at the committer, so that a commit is not kept waiting: about 5 ms.
-const EVENTS_PER_TURN: usize = 16_384;
-/// Deadlines run between two looks at the committer and at whoever wants to see something: about 5 ms.
-const DEADLINES_PER_TURN: usize = 2_048;
+/// Work between two looks at the committer and at whoever wants to see something, after which other tasks have their
+/// turn, too: about 2 ms. The measure is that of [`Shard::changed`], about a microsecond.
+const TURN: usize = 2_048;
+/// Events of a known alert that says nothing new, and deadlines that have moved, in one of these.
+const LIGHT: usize = 4;
+/// Events of one batch that are applied at a stretch.
+const STRETCH: usize = 512;
+/// Deadlines that are run at a stretch.
+const DEADLINES: usize = 64;
+/// Decisions that are written out at a stretch: about 1 ms.
+const DECISIONS: usize = 64;
+/// What a commit may hold before the shard waits for the one under way; so nobody waits long for one that is being taken
+/// or made durable: some 5 and 20 ms.
+const FORMING_MAX: usize = 8_192;
 /// A snapshot is begun when the journal since the last one is larger than this and than the state itself.
 const JOURNAL_BYTES_MIN: u64 = 32 << 20;
 
@@ -85,6 +95,9 @@ pub(super) struct ShardTask {
     pub(super) behind: Option<Timestamp>,
     /// What comes after them.
     pub(super) next: Option<Message>,
+    /// Others have their turn before this task goes on: a turn is over, or somebody was shown what it waits for, and who
+    /// is woken by a task may have to wait until that lets go of its thread.
+    pub(super) tired: bool,
     pub(super) snapshotting: bool,
     pub(super) slices: u32,
     /// Ends the task once what is in the inbox is durable.
@@ -98,39 +111,47 @@ impl ShardTask {
         let mut due_soon = true;
         let mut stopping = false;
         loop {
+            // What can be handed over is, first.
+            if turn.available_permits() == 0 {
+                self.rest().await;
+            }
+            let room = self.shard.changed() < FORMING_MAX;
+            let waits = due_soon || !room || !self.answers.is_empty() || !self.orders.is_empty();
             let deadline = self.wait_for_deadline();
             tokio::select! {
                 biased;
-                permit = turn.clone().acquire_owned(), if due_soon || !self.answers.is_empty() || !self.orders.is_empty() => {
+                permit = turn.clone().acquire_owned(), if waits => {
                     let Ok(permit) = permit else { return };
                     due_soon = false;
                     if !self.hand_over(permit).await { return }
+                    self.rest().await;
                 }
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     self.inbox.close();
                 }
-                Some(Look(look)) = self.looks.recv() => {
-                    look(&self.shard, self.clock.now());
+                Some(look) = self.looks.recv() => {
+                    self.show(look);
                     // However many want to look, what waits has its turn after each.
-                    if self.behind.is_some() {
-                        self.catch_up();
-                    } else if let Ok(message) = self.inbox.try_recv() {
-                        self.take(message);
+                    if room && self.behind.is_some() {
+                        self.catch_up().await;
+                        due_soon = true;
+                    } else if room && let Ok(message) = self.inbox.try_recv() {
+                        self.take(message).await;
                         due_soon = true;
                     }
                 }
-                message = self.inbox.recv(), if self.behind.is_none() => {
+                message = self.inbox.recv(), if room && self.behind.is_none() => {
                     let Some(message) = message else { break };
-                    self.take(message);
+                    self.take(message).await;
                     due_soon = true;
                 }
-                () = deadline, if self.behind.is_none() => {
+                () = deadline, if room && self.behind.is_none() => {
                     self.keep_up(self.clock.now());
                     due_soon = true;
                 }
-                () = tokio::task::yield_now(), if self.behind.is_some() => {
-                    self.catch_up();
+                () = std::future::ready(()), if room && self.behind.is_some() => {
+                    self.catch_up().await;
                     due_soon = true;
                 }
             }
@@ -152,8 +173,8 @@ impl ShardTask {
     }
 
     /// Takes a message and what else waits, up to a bound.
-    fn take(&mut self, first: Message) {
-        let mut applied = 0;
+    async fn take(&mut self, first: Message) {
+        let (mut events, before) = (0, self.shard.changed());
         let mut next = Some(first);
         while let Some(message) = next {
             let now = self.clock.now();
@@ -162,35 +183,63 @@ impl ShardTask {
                 self.next = Some(message);
                 return;
             }
-            applied += self.carry_out(now, message);
-            while let Ok(Look(look)) = self.looks.try_recv() {
-                look(&self.shard, self.clock.now());
-            }
-            next = if applied < EVENTS_PER_TURN { self.inbox.try_recv().ok() } else { None };
+            events += self.carry_out(now, message).await;
+            self.show_all();
+            self.tired |= self.spent(before, events) >= TURN;
+            next = if self.tired { None } else { self.inbox.try_recv().ok() };
         }
     }
 
     /// Runs what is due at an instant, up to a bound. Says whether that was all.
     fn keep_up(&mut self, now: Timestamp) -> bool {
-        let done = self.shard.advance_some(now, DEADLINES_PER_TURN);
+        let (mut run, before) = (0, self.shard.changed());
+        let mut done = false;
+        while !done && self.spent(before, run) < TURN {
+            done = self.shard.advance_some(now, DEADLINES);
+            run += DEADLINES;
+        }
+        self.tired |= !done;
         self.behind = (!done).then_some(now);
         done
     }
 
     /// Goes on with it; what comes after it finds the shard as if all had been done at once.
-    fn catch_up(&mut self) {
+    async fn catch_up(&mut self) {
         if let Some(now) = self.behind
             && self.keep_up(now)
             && let Some(message) = self.next.take()
         {
-            self.carry_out(now, message);
+            self.carry_out(now, message).await;
+        }
+    }
+
+    /// The work since the shard had changed so much, with so many events or deadlines.
+    fn spent(&self, before: usize, light: usize) -> usize {
+        self.shard.changed().saturating_sub(before) + light / LIGHT
+    }
+
+    fn show(&mut self, Look(look): Look) {
+        look(&self.shard, self.clock.now());
+        self.tired = true;
+    }
+
+    fn show_all(&mut self) {
+        while let Ok(look) = self.looks.try_recv() {
+            self.show(look);
+        }
+    }
+
+    /// Lets others have their turn, if it is time.
+    async fn rest(&mut self) {
+        if std::mem::take(&mut self.tired) {
+            tokio::task::yield_now().await;
         }
     }
 
     /// Says how many events it was.
-    fn carry_out(&mut self, now: Timestamp, message: Message) -> usize {
+    async fn carry_out(&mut self, now: Timestamp, message: Message) -> usize {
         match message {
-            Message::Events(part) => self.apply(now, part),
+            Message::Events(part) => self.apply(now, part).await,
             Message::Reload { rules, config, reply } => {
                 // Nobody waits for a reload's report any more when the daemon stops.
                 let _ = reply.send(self.shard.reload(rules, config));
@@ -204,11 +253,21 @@ impl ShardTask {
         }
     }
 
-    fn apply(&mut self, now: Timestamp, part: Part) -> usize {
+    async fn apply(&mut self, now: Timestamp, part: Part) -> usize {
         let Part { batch, places, reply, permit } = part;
         let events = places.as_ref().map_or(batch.events.len(), |places| places.len());
         let mut verdicts = Vec::with_capacity(events);
-        self.shard.apply(now, &batch, places.as_deref(), &mut verdicts);
+        // A position moves with all of its batch, whose length Kafka's sources bound.
+        if events <= STRETCH || !batch.positions.is_empty() {
+            self.shard.apply(now, &batch, places.as_deref(), &mut verdicts);
+        } else {
+            let places = places.unwrap_or_else(|| (0..events as u32).collect());
+            for stretch in places.chunks(STRETCH) {
+                self.shard.apply(now, &batch, Some(stretch), &mut verdicts);
+                self.show_all();
+                self.rest().await;
+            }
+        }
         self.answers.push(Answer { reply, verdicts, received_at: batch.received_at, permit });
         events.max(1)
     }
@@ -225,8 +284,14 @@ impl ShardTask {
         commit.positions = changes.positions.into_iter().map(|position| ShardPosition { shard, position }).collect();
         commit.problems = changes.problems;
         commit.silences = changes.silences.into_iter().map(|change| SilenceRow { shard, change }).collect();
-        for decision in changes.decisions {
+        for (number, decision) in changes.decisions.into_iter().enumerate() {
             record(&mut commit, decision);
+            if number % DECISIONS == DECISIONS - 1 {
+                self.show_all();
+                // Whoever waits for this commit waits no longer than others have their turn.
+                self.tired = true;
+                self.rest().await;
+            }
         }
         self.snapshot(&mut commit);
         self.stats.set(self.index, self.shard.stats());

@@ -119,14 +119,16 @@ pub(super) async fn show(State(state): State<ApiState>, Name(name): Name) -> Res
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "unknown_incident", format!("no incident {}", echo(&name)));
     let id: IncidentId = name.parse().map_err(|_| unknown())?;
     let (read_model, reads) = (state.read_model.clone(), state.reads.clone());
-    let read = tokio::task::spawn_blocking(move || stored_view(&read_model, &*reads, id)).await;
+    // Shard and store are asked at the same time; of a closed incident the shard knows nothing.
+    let read = tokio::task::spawn_blocking(move || stored_view(&read_model, &*reads, id));
+    let (read, alerts) = tokio::join!(read, (state.alerts)(id, ALERTS_MAX));
     let view = read
         .map_err(|error| Problem::internal("the reading broke off", &error))?
         .map_err(|error| Problem::internal("the store could not be read", &error))?;
     let Some(View { mut fields, timeline, left_alerts }) = view else { return Err(unknown()) };
     let rendered = match left_alerts {
         Some(alerts) => RawValue::from_string(alerts),
-        None => to_raw_value(&(state.alerts)(id, ALERTS_MAX).await.unwrap_or_default().0),
+        None => to_raw_value(&alerts.unwrap_or_default().0),
     };
     let rendered = rendered.and_then(|alerts| Ok((alerts, to_raw_value(&timeline)?)));
     let (alerts, timeline) = rendered.map_err(|error| Problem::internal("the incident cannot be shown", &error))?;
