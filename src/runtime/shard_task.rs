@@ -228,6 +228,7 @@ impl ShardTask {
         for decision in changes.decisions {
             record(&mut commit, decision);
         }
+        commit.incidents.extend(changes.renewed);
         self.snapshot(&mut commit);
         self.stats.set(self.index, self.shard.stats());
         self.stats.rule_errors(&changes.rule_errors);
