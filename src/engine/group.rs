@@ -193,6 +193,8 @@ pub(super) struct Group {
     pub(super) dirty: Dirty,
     /// Its counts are to be refreshed in the read model.
     pub(super) touched: bool,
+    /// Its incident is another than was seen last, and no decision says so.
+    pub(super) renewed: bool,
     /// Bytes on the heap that are counted for it.
     pub(super) counted: Held,
 }
@@ -237,6 +239,7 @@ impl Group {
             incident: None,
             dirty: Dirty::Clean,
             touched: false,
+            renewed: false,
             counted: Held::default(),
         }
     }

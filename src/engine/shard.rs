@@ -18,7 +18,7 @@ use super::footprint::PARTS;
 use super::group::{Groups, INCIDENT_ALERTS_KEPT, Targets};
 use super::heartbeat::Heartbeats;
 use super::hint::Culprits;
-use super::incident::IncidentCounts;
+use super::incident::{IncidentCounts, IncidentDoc};
 use super::memory::dedup::SeenIds;
 use super::memory::interner::Interner;
 use super::memory::slab::SLOTS_MAX;
@@ -53,6 +53,9 @@ pub struct Changes {
     pub journal: Vec<u8>,
     /// What must happen, in order.
     pub decisions: Vec<Decision>,
+    /// Incidents of which something else is seen without a decision: the clock, muting or the configuration has moved
+    /// what is due. Newer than those of the decisions.
+    pub renewed: Vec<Arc<IncidentDoc>>,
     /// What became of targets.
     pub targets: Vec<TargetCount>,
     /// Numbers of live incidents that moved.
@@ -146,6 +149,8 @@ pub struct Shard {
     pub(super) dirty_alerts: Vec<u32>,
     pub(super) dirty_groups: Vec<u32>,
     pub(super) touched_groups: Vec<u32>,
+    /// Groups whose incident is seen otherwise without a decision; one may be in it twice.
+    pub(super) renewed_groups: Vec<u32>,
     pub(super) removed_alerts: Vec<u32>,
     pub(super) removed_groups: Vec<u32>,
     pub(super) moved_positions: Vec<Position>,
@@ -199,6 +204,7 @@ impl Shard {
             dirty_alerts: Vec::new(),
             dirty_groups: Vec::new(),
             touched_groups: Vec::new(),
+            renewed_groups: Vec::new(),
             removed_alerts: Vec::new(),
             removed_groups: Vec::new(),
             moved_positions: Vec::new(),

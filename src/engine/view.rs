@@ -1,20 +1,24 @@
 //! What the outside sees of an incident: the document, its numbers, its alerts.
 //!
-//! Only reads. A document is built when a decision is taken and shared from then on; lists of alerts are cut to a limit
-//! by whoever asks.
+//! Only reads, but for the note of what is seen otherwise without a decision: the clock, muting or a reload has moved
+//! what is due. A document is built when a decision is taken and shared from then on, or once as changes are handed out;
+//! lists of alerts are cut to a limit by whoever asks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::alert::AlertState;
 use super::group::{Group, Incident, Phase};
-use super::incident::{AlertCounts, AlertDoc, FlappingDoc, IncidentCounts, IncidentDoc, Key, Signature};
+use super::incident::{AlertCounts, AlertDoc, FlappingDoc, IncidentCounts, IncidentDoc, Key, Signature, Targets};
 use super::memory::interner::Symbol;
 use super::priority::explained;
 use super::relate::storm::StormState;
 use super::shard::Shard;
 use crate::event::Timestamp;
 use crate::identity::{IncidentId, alertmanager_fingerprint};
+
+/// The targets of an incident, and when stakeholders are to hear next.
+type Agreed = (Targets, Option<Timestamp>);
 
 impl Shard {
     pub(super) fn doc(&self, state: &Group, incident: &Incident) -> IncidentDoc {
@@ -90,6 +94,48 @@ impl Shard {
             flapping: flapping(state, incident),
             storm: state.storm.as_deref().map(StormState::doc),
         })
+    }
+
+    /// What is seen of a group's incident is another without a decision. The next decision about it shows that, too; else
+    /// it is handed out by itself.
+    pub(super) fn renew(&mut self, group: u32) {
+        if !std::mem::replace(&mut self.groups.slots[group].renewed, true) {
+            self.renewed_groups.push(group);
+        }
+    }
+
+    /// By when what is due of every incident, as far as that is seen.
+    pub(super) fn agreed(&self) -> Vec<(u32, Agreed)> {
+        let groups = self.groups.slots.slots();
+        groups.filter_map(|(group, state)| Some((group, self.agreed_of(state.incident.as_deref()?)))).collect()
+    }
+
+    fn agreed_of(&self, incident: &Incident) -> Agreed {
+        (incident.deadlines.doc(), self.next_update_due(incident))
+    }
+
+    /// A reload has moved what it moves of that.
+    pub(super) fn renew_agreed(&mut self, seen: &[(u32, Agreed)]) {
+        for (group, seen) in seen {
+            let incident = self.groups.slots.get(*group).and_then(|state| state.incident.as_deref());
+            if incident.is_some_and(|incident| self.agreed_of(incident) != *seen) {
+                self.renew(*group);
+            }
+        }
+    }
+
+    /// The documents that no decision shows.
+    pub(super) fn take_renewed(&mut self) -> Vec<Arc<IncidentDoc>> {
+        let mut docs = Vec::new();
+        for group in std::mem::take(&mut self.renewed_groups) {
+            let Some(state) = self.groups.slots.get_mut(group) else { continue };
+            let renewed = std::mem::take(&mut state.renewed) && state.phase != Phase::Merged;
+            let state = &self.groups.slots[group];
+            docs.extend(
+                state.incident.as_deref().filter(|_| renewed).map(|incident| Arc::new(self.doc(state, incident))),
+            );
+        }
+        docs
     }
 
     /// Every incident that is not closed, as it is now.

@@ -293,6 +293,7 @@ impl ShardTask {
                 self.rest().await;
             }
         }
+        commit.incidents.extend(changes.renewed);
         self.snapshot(&mut commit);
         self.stats.set(self.index, self.shard.stats());
         self.stats.rule_errors(&changes.rule_errors);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use incidentd::engine::decision::{Decision, Verdict};
-use incidentd::engine::incident::{IncidentStatus, Key};
+use incidentd::engine::incident::{IncidentDoc, IncidentStatus, Key};
 use incidentd::engine::{EngineConfig, Shard};
 use incidentd::event::{Batch, Timestamp};
 use incidentd::normalise::NormaliseConfig;
@@ -334,6 +334,8 @@ struct Brought {
     verdicts: Vec<Verdict>,
     answers: Vec<String>,
     decisions: Vec<Decision>,
+    /// Documents that no decision shows.
+    renewed: Vec<Arc<IncidentDoc>>,
     journal: Vec<u8>,
 }
 
@@ -363,7 +365,7 @@ impl Rig {
         self.shard.apply(self.now, &batch, None, &mut verdicts);
         let answers = step.orders.iter().map(|order| self.order(order)).collect();
         let changes = self.shard.take_changes();
-        Brought { verdicts, answers, decisions: changes.decisions, journal: changes.journal }
+        Brought { verdicts, answers, decisions: changes.decisions, renewed: changes.renewed, journal: changes.journal }
     }
 
     fn seen(&self) -> Vec<Seen> {

@@ -259,7 +259,7 @@ async fn an_export_has_the_whole_timeline_and_does_not_write_over_a_file() {
     let draft = std::fs::read_to_string(&file).expect("a file");
     assert!(draft.starts_with(&format!("# {id}: checkout fails\n")) && draft.contains(": note 10.99\n"), "{draft}");
     let (code, said) = incidents_export(&daemon, &id, &["--output", &file]).await;
-    assert!(code == Some(1) && said.contains("exists"), "{said}");
+    assert!(code == Some(1) && said.contains("is there already"), "{said}");
     let (_, printed) = incidents_export(&daemon, &id, &["--format", "json"]).await;
     assert_eq!(serde_json::from_str::<Value>(&printed).expect("JSON")["id"], json!(id));
 }

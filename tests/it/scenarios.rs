@@ -5,6 +5,7 @@ mod documents;
 pub mod parts;
 mod problems;
 pub mod runner;
+pub mod seen;
 
 use std::fmt::Write;
 use std::path::Path;

@@ -7,6 +7,7 @@ mod bodies;
 mod passing;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 use axum::extract::State;
 use axum::response::Response;

@@ -11,14 +11,14 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
+use super::unreadable::complaint;
 use crate::api::{ApiState, Problem, echo};
 use crate::engine::Culprit;
 use crate::engine::command::{Command, Done, Refusal};
 use crate::engine::incident::IncidentStatus;
 use crate::engine::moves::Move;
-use crate::event::hint;
 use crate::identity::IncidentId;
 use crate::ingest;
 use crate::runtime::CommandError;
@@ -48,19 +48,9 @@ pub(in crate::api) fn read<T: DeserializeOwned + JsonSchema>(body: Sent) -> Resu
     let body = body.map_err(|rejection| wrong(rejection.status(), rejection.body_text()))?;
     let text: &[u8] = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &body };
     serde_json::from_slice(text).map_err(|error| {
-        let detail = unknown_member::<T>(text).unwrap_or_else(|| error.to_string());
+        let detail = complaint::<T>(text, &error);
         wrong(StatusCode::BAD_REQUEST, detail.chars().take(MESSAGE_CHARS_MAX).collect())
     })
-}
-
-/// The first member that is not one of `T`, with the name that was probably meant.
-fn unknown_member<T: JsonSchema>(body: &[u8]) -> Option<String> {
-    let members: Map<String, Value> = serde_json::from_slice(body).ok()?;
-    let schema = schemars::schema_for!(T).to_value();
-    let known: Vec<&str> = schema["properties"].as_object()?.keys().map(String::as_str).collect();
-    let unknown = members.keys().find(|name| !known.contains(&name.as_str()))?;
-    let near = hint(unknown, known.iter().copied());
-    Some(format!("unknown member \"{}\"{near}; known: {}", echo(unknown), known.join(", ")))
 }
 
 /// What is known of an incident, as far as a refusal speaks of it.

@@ -154,15 +154,25 @@ async fn a_body_that_cannot_be_read_names_the_member_that_was_meant_and_orders_n
     let desk = Desk::willing();
     let long = format!(r#"{{"priority": "{}", "reason": "r"}}"#, "x".repeat(10_000));
     for (what, body, told) in [
-        ("hold", "", "missing field `reason`"),
+        ("hold", "", "\"reason\" is missing: Why, in words; not empty, at most 10 KiB"),
+        ("hold", r#"{"reason": 1}"#, r#""reason" is a text, not a number"#),
+        ("hold", r#"{"reason": null}"#, r#""reason" is a text, not null"#),
+        ("hold", r#"{"reason": "a", "reason": "b"}"#, r#""reason" is given twice"#),
+        ("resolve", r#"{"force": "yes"}"#, r#""force" is true or false, not a text"#),
         ("notes", r#"{"txt": "a"}"#, r#"unknown member "txt", did you mean "text"?; known: "#),
         ("assign", r#"{"team": "a", "colour": 1}"#, r#"unknown member "colour"; known: "#),
         ("acknowledge", r#"{"vresion": 1}"#, r#"did you mean "version"?"#),
-        ("acknowledge", r#"{"version": -1}"#, "invalid value"),
-        ("priority", r#"{"impact": "huge", "reason": "r"}"#, "one of `high`, `medium`, `low`"),
-        ("priority", long.as_str(), "unknown variant"),
-        ("links", "[]", "invalid"),
-        ("links", "{", "EOF"),
+        ("acknowledge", r#"{"version": -1}"#, r#""version" is a whole number from 0, not a number below 0"#),
+        ("acknowledge", r#"{"version": 1.5}"#, r#""version" is a whole number from 0, not another number"#),
+        ("acknowledge", r#"{"version": "1"}"#, r#""version" is a whole number from 0, not a text"#),
+        ("priority", r#"{"impact": "huge", "reason": "r"}"#, r#""impact" is one of high, medium, low, not "huge""#),
+        ("priority", r#"{"impact": "hihg", "reason": "r"}"#, r#"not "hihg", did you mean "high"?"#),
+        ("priority", r#"{"priority": 1, "reason": "r"}"#, r#""priority" is one of P1, P2, P3, P4, P5, not a number"#),
+        ("priority", long.as_str(), "not \"xxx"),
+        ("links", "[]", r#"a JSON object is asked for, such as {"by": "ann"}, not a list"#),
+        ("links", r#""a""#, "not a text"),
+        ("links", "{", "the body breaks off at line 1 column 1"),
+        ("links", "{type: change}", "the body is not JSON at line 1 column 2"),
     ] {
         let (status, problem) = send(with(&desk, IncidentStatus::Open), Method::POST, &path(1, what), body).await;
         let detail = problem["detail"].as_str().unwrap();

@@ -3,7 +3,7 @@
 //! A file that is there already is not written over.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use crate::cli::client::Client;
@@ -47,7 +47,13 @@ pub async fn export(args: ExportArgs) -> Result<(), Failure> {
     };
     let written = OpenOptions::new().write(true).create_new(true).open(&file);
     let written = written.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
-    written.map_err(|error| Failure::failed(format!("{}: {error}", file.display())))?;
+    written.map_err(|error| {
+        let why = match error.kind() {
+            ErrorKind::AlreadyExists => "is there already, and is not written over".to_owned(),
+            _ => format!("cannot be written: {error}"),
+        };
+        Failure::failed(format!("{} {why}", file.display()))
+    })?;
     say(&format!("{}: written to {}", escaped(&args.id), file.display()));
     Ok(())
 }

@@ -51,6 +51,7 @@ impl Shard {
         let incident = self.groups.slots[group].incident.as_deref();
         if incident.is_some_and(|incident| incident.deadlines.resolve.runs() != runs) {
             self.settle_deadlines(now, group, status);
+            self.renew(group);
         }
     }
 

@@ -141,6 +141,7 @@ impl Shard {
                 progress.level = 0;
             }
         }
+        self.renew(group);
         self.escalation_plan(now, group);
     }
 
@@ -187,8 +188,12 @@ impl Shard {
         let (next_at, wakes_at) = self.escalation_times(now, group);
         let Some(progress) = self.progress_mut(group) else { return };
         if (progress.next_at, progress.wakes_at) != (next_at, wakes_at) {
-            (progress.next_at, progress.wakes_at) = (next_at, wakes_at);
+            let seen = std::mem::replace(&mut progress.next_at, next_at);
+            progress.wakes_at = wakes_at;
             self.mark_group(group, Dirty::Whole);
+            if seen != next_at {
+                self.renew(group);
+            }
         }
     }
 

@@ -94,7 +94,10 @@ impl Shard {
         progress.level = place as u32 + 1;
         progress.done |= 1 << place;
         progress.reach(&step.notify);
+        progress.rest(now, policy);
         let round = progress.round;
+        // Whoever is told of this step sees when the next one is due.
+        self.escalation_plan(now, group);
         let mut message = message::asked(policy, place, round, status);
         let (reason, audience) = match taken {
             Taken::Due(_) => (Reason::EscalationStep, Audience::Sinks(step.notify.clone())),

@@ -132,12 +132,13 @@ impl Shard {
         self.journal_bytes = each.clamp(COUNTERS_BYTES, OBJECT_BYTES_MAX);
         let journal = if writer.bytes.len() > 1 { writer.bytes } else { Vec::new() };
         let decisions = std::mem::take(&mut self.decisions);
+        let renewed = self.take_renewed();
         let positions = std::mem::take(&mut self.moved_positions);
         let rule_errors = self.rule_errors.drain().collect();
         let silences = self.suppression.take_silences();
         let targets = std::mem::take(&mut self.target_counts);
         let problems = self.past.take_problems();
-        Changes { journal, decisions, targets, counts, silences, problems, positions, rule_errors }
+        Changes { journal, decisions, renewed, targets, counts, silences, problems, positions, rule_errors }
     }
 
     /// The next slice of a snapshot; begins a new one where none is under way.
@@ -336,6 +337,7 @@ impl Shard {
     pub fn reload(&mut self, rules: Arc<RuleSet>, config: super::EngineConfig) -> ReloadReport {
         let remembered = |shard: &Self| (shard.config.retention(), shard.rules.flapping.within);
         let before = remembered(self);
+        let seen = self.agreed();
         self.rules = rules;
         self.config = config;
         self.heartbeats.bind(&self.rules);
@@ -344,6 +346,7 @@ impl Shard {
         self.rebind_services();
         self.replan_deadlines();
         self.review_suppression();
+        self.renew_agreed(&seen);
         let after = remembered(self);
         if after.0 < before.0 || after.1 < before.1 {
             let alerts: Vec<u32> = self.alerts.slots.slots().map(|(slot, _)| slot).collect();

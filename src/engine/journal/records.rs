@@ -335,6 +335,7 @@ pub(super) fn read_group(reader: &mut Reader<'_>, names: &mut Interner) -> Resul
         incident,
         dirty: Dirty::Clean,
         touched: false,
+        renewed: false,
         counted: Held::default(),
     };
     Ok((slot, group))

@@ -206,6 +206,7 @@ impl Shard {
         let notify = if muted { Arc::default() } else { notify };
         let by_rule = audience.is_by_rule() && !notify.is_empty();
         let told_as = if by_rule { self.told_as(group, action) } else { action };
+        self.groups.slots[group].renewed = false;
         let state = &self.groups.slots[group];
         let Some(incident) = state.incident.as_deref() else { return };
         let sequence = incident.sequence;

@@ -85,6 +85,7 @@ impl Shard {
         if news {
             incident.priority_of.grew = true;
             self.mark_group(group, Dirty::Whole);
+            self.renew(group);
         }
         news
     }
@@ -178,6 +179,8 @@ impl Shard {
 
     pub(super) fn assess_due(&mut self, now: Timestamp, group: u32) {
         let rose = self.assess_again(now, group);
+        // An urgency that rises need not raise the priority.
+        self.renew(group);
         self.tell_rise(now, group, rose);
         self.raise_storm(now, group);
     }

@@ -404,6 +404,7 @@ impl Shard {
         }
         self.retitle(storm);
         self.mark_group(storm, Dirty::Whole);
+        self.renew(storm);
     }
 
     /// Counts the children that hold their storms open, at the end of recovery.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::duration;
 use crate::rules::validate::Problem;
-use crate::rules::{ImpactConfig, Level, RuleConfig};
+use crate::rules::{ImpactConfig, Level, Matrix, RuleConfig};
 
 const AFTER_MAX: Duration = Duration::from_secs(30 * 86_400);
 
@@ -101,6 +101,25 @@ pub(in crate::rules) fn asked_by_nobody(
     }
     problems
 }
+
+/// What is graver should not come after what is less so, in no row and no column.
+pub(super) fn check_matrix(matrix: &Matrix, problems: &mut Vec<Problem>) {
+    let cells = (0..3).flat_map(|row| (0..3).map(move |column| (row, column)));
+    for (row, column) in cells {
+        let less = [(row + 1, column), (row, column + 1)].into_iter().filter(|(row, column)| *row.max(column) < 3);
+        let graver = less.map(|(row, column)| (row, column, matrix[row][column]));
+        let worst = graver.filter(|(.., priority)| *priority < matrix[row][column]).min_by_key(|one| one.2);
+        if let Some((other_row, other_column, priority)) = worst {
+            let name = |row: usize, column: usize| format!("{} impact and {} urgency", LEVELS[row], LEVELS[column]);
+            let (this, other) = (name(row, column), name(other_row, other_column));
+            let message =
+                format!("{this} make {}, and the lesser {other} {}", matrix[row][column].as_str(), priority.as_str());
+            problems.push(Problem::warning(format!("priority.matrix[{row}][{column}]"), message));
+        }
+    }
+}
+
+const LEVELS: [&str; 3] = ["high", "medium", "low"];
 
 pub(super) fn check_thresholds(key: &str, config: Option<&ThresholdsConfig>, problems: &mut Vec<Problem>) {
     let Some(ThresholdsConfig { high, medium }) = config.copied() else { return };

@@ -10,7 +10,7 @@ pub use config::{AfterConfig, EnvironmentConfig, ImpactRisesConfig, ThresholdsCo
 
 use std::time::Duration;
 
-use self::config::{check_after, check_thresholds};
+use self::config::{check_after, check_matrix, check_thresholds};
 use super::compile::Subject;
 use super::matcher::{Matcher, parse_matcher};
 use super::validate::Problem;
@@ -129,6 +129,7 @@ impl PriorityRules {
         urgency: &UrgencyRisesConfig,
     ) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
+        check_matrix(&matrix, &mut problems);
         check_thresholds("impact.services", impact.services.as_ref(), &mut problems);
         check_thresholds("impact.users", impact.users.as_ref(), &mut problems);
         check_thresholds("urgency.alerts", urgency.alerts.as_ref(), &mut problems);
@@ -246,6 +247,24 @@ mod tests {
             "priority.urgency.after.medium: a time is over 0s and at most 30d, not 0s",
         ];
         assert_eq!(problems, expected);
+    }
+
+    #[test]
+    fn a_matrix_in_which_what_is_graver_comes_later_is_a_warning() {
+        let warned = |matrix: Matrix| -> Vec<String> {
+            let (_, problems) =
+                PriorityRules::compile(matrix, &ImpactRisesConfig::DEFAULT, &UrgencyRisesConfig::DEFAULT);
+            assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
+            problems.into_iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect()
+        };
+        use Priority::{P1, P2, P3, P4, P5};
+        assert_eq!(warned(DEFAULT_MATRIX), [""; 0]);
+        assert_eq!(warned([[P1; 3]; 3]), [""; 0]);
+        let expected = [
+            "priority.matrix[0][0]: high impact and high urgency make P5, and the lesser medium impact and high urgency P2",
+            "priority.matrix[1][0]: medium impact and high urgency make P2, and the lesser low impact and high urgency P1",
+        ];
+        assert_eq!(warned([[P5, P2, P3], [P2, P3, P4], [P1, P4, P5]]), expected);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::desk::{Watch, desk_order};
 use super::orders::Order;
 use super::{Brought, Rig, Step, compiled_by, config, eventful_steps, rules_of_all_sorts_and_unions};
 use crate::scenarios::parts::Parts;
+use crate::scenarios::seen::Seen;
 
 /// Rules, and what is configured beside them.
 #[derive(Clone, Debug)]
@@ -207,6 +208,21 @@ fn settled(rig: &mut Rig) -> Vec<Decision> {
     decisions
 }
 
+/// The same, seen from outside.
+fn settled_seen(rig: &mut Rig, seen: &mut Seen) -> Vec<Decision> {
+    let mut decisions = Vec::new();
+    for _ in 0..100 {
+        rig.shard.advance(rig.now);
+        let changes = rig.shard.take_changes();
+        seen.take(&changes.decisions, &changes.renewed);
+        if changes.decisions.is_empty() {
+            break;
+        }
+        decisions.extend(changes.decisions);
+    }
+    decisions
+}
+
 /// Incidents of which all that fires is muted; nothing of what fires of them was not.
 fn hushed(rig: &Rig) -> BTreeSet<IncidentId> {
     let (mut muted, mut heard) = (BTreeSet::new(), BTreeSet::new());
@@ -347,9 +363,13 @@ proptest! {
     ) {
         let mut rig = rig(&config, &setup);
         let (mut watch, mut once, same) = (Watch::default(), Once::default(), setup.compiled());
+        let mut seen = Seen::default();
         for step in &steps {
-            let mut decisions = rig.step(step).decisions;
-            decisions.extend(settled(&mut rig));
+            let brought = rig.step(step);
+            seen.take(&brought.decisions, &brought.renewed);
+            let mut decisions = brought.decisions;
+            decisions.extend(settled_seen(&mut rig, &mut seen));
+            prop_assert_eq!(seen.check(&rig.shard.docs()), Ok(()));
             watch.see(&decisions)?;
             decisions.iter().try_for_each(|decision| once.see(decision))?;
             let docs = rig.shard.docs();

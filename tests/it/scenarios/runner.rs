@@ -33,6 +33,7 @@ use serde::Deserialize;
 use super::documents;
 use super::parts::Parts;
 use super::problems::Problems;
+use super::seen::Seen;
 
 const START: Timestamp = Timestamp::from_parts(1_800_000_000, 0);
 /// The source of events that name none.
@@ -299,6 +300,7 @@ struct Run {
     gate: Gate,
     silences: BTreeMap<String, SilenceId>,
     problems: Problems,
+    seen: Seen,
     outcome: Outcome,
 }
 
@@ -337,6 +339,7 @@ impl Run {
             journal: Vec::new(),
             silences: BTreeMap::new(),
             problems: Problems::default(),
+            seen: Seen::default(),
             gate: Gate::new(NormaliseConfig { fingerprint_labels, ..NormaliseConfig::default() }),
             outcome: Outcome::default(),
         })
@@ -372,6 +375,8 @@ impl Run {
             verdicts.extend(self.send(events)?);
         }
         let changes = self.shard.take_changes();
+        self.seen.take(&changes.decisions, &changes.renewed);
+        self.seen.check(&self.shard.docs()).map_err(|wrong| self.numbered(&wrong))?;
         self.journal.extend(Some(changes.journal).filter(|entry| !entry.is_empty()));
         let problems: Vec<String> = changes.problems.iter().map(|problem| self.problems.shown(problem)).collect();
         let decisions: Vec<String> = changes.decisions.iter().map(|decision| self.decision(decision)).collect();
