@@ -111,8 +111,9 @@ impl Clock {
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {
-        let warned = self.warned.map_or(0, |share| u64::from(share.millionths()));
-        writer.numbers([self.spent.as_micros() as u64, warned, u64::from(self.breached)]);
+        writer.number(self.spent.as_micros() as u64);
+        writer.number(self.warned.map_or(0, |share| u64::from(share.millionths())));
+        writer.byte(u8::from(self.breached));
         [self.since, self.due, self.next].into_iter().for_each(|at| writer.maybe_time(at));
     }
 

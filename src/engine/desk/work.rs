@@ -26,7 +26,7 @@ pub(in crate::engine) struct Work {
 
 impl Work {
     pub(in crate::engine) fn write(&self, writer: &mut Writer) {
-        writer.numbers(self.spent.map(|spent| spent.as_micros() as u64));
+        self.spent.iter().for_each(|spent| writer.number(spent.as_micros() as u64));
         writer.time(self.since);
         write_maybe_text(writer, self.hold.as_deref());
         writer.number(u64::from(self.reopened));

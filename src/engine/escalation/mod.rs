@@ -112,7 +112,7 @@ impl Progress {
             writer.time(since);
             writer.number(held.as_micros() as u64);
         }
-        writer.numbers([self.round, self.done, self.passed, self.level].map(u64::from));
+        [self.round, self.done, self.passed, self.level].into_iter().for_each(|number| writer.number(number.into()));
         writer.maybe_time(self.next_at);
         writer.maybe_time(self.wakes_at);
         writer.number(self.reached.len() as u64);

@@ -78,14 +78,6 @@ impl Writer {
         self.number(value.len() as u64);
         self.bytes.extend_from_slice(value.as_bytes());
     }
-
-    /// Some numbers one after the other, as [`Writer::number`] writes each; all at once where all are small.
-    pub(in crate::engine) fn numbers<const N: usize>(&mut self, values: [u64; N]) {
-        if values.iter().fold(0, |all, value| all | value) < 0x80 {
-            return self.bytes.extend_from_slice(&values.map(|value| value as u8));
-        }
-        values.into_iter().for_each(|value| self.number(value));
-    }
 }
 
 /// Reads what [`Writer`] wrote.
@@ -238,14 +230,6 @@ mod tests {
             }
             expected.push(left as u8);
             prop_assert_eq!(writer.bytes, expected);
-        }
-
-        #[test]
-        fn numbers_together_are_written_as_each_by_itself(values: [u64; 5], shift in 0..64_u32) {
-            let (values, mut one, mut other) = (values.map(|value| value >> shift), Writer::default(), Writer::default());
-            one.numbers(values);
-            values.into_iter().for_each(|value| other.number(value));
-            prop_assert_eq!(one.bytes, other.bytes);
         }
 
         #[test]

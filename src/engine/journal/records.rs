@@ -221,7 +221,7 @@ fn write_gathered(writer: &mut Writer, gathered: Gathered) {
     let Gathered { children, children_changed, children_resolved, children_released, related, turn, due, .. } =
         gathered;
     let counts = [linked, changed, cleared, children, children_changed, children_resolved, children_released, related];
-    writer.numbers(counts.map(u64::from));
+    counts.into_iter().for_each(|count| writer.number(u64::from(count)));
     writer.byte(turn.map_or(u8::MAX, |turn| turn as u8));
     writer.maybe_time(due);
 }
@@ -347,9 +347,11 @@ pub(super) fn write_incident(writer: &mut Writer, incident: &Incident) {
     writer.number(incident.version);
     writer.number(incident.sequence);
     writer.text(&incident.title);
-    let fixed_urgency = incident.fixed_urgency.map_or(u8::MAX, |urgency| urgency as u8);
-    let (impact, urgency, priority) = (incident.impact as u8, incident.urgency as u8, incident.priority as u8);
-    writer.bytes.extend_from_slice(&[incident.severity as u8, impact, fixed_urgency, urgency, priority]);
+    writer.byte(incident.severity as u8);
+    writer.byte(incident.impact as u8);
+    writer.byte(incident.fixed_urgency.map_or(u8::MAX, |urgency| urgency as u8));
+    writer.byte(incident.urgency as u8);
+    writer.byte(incident.priority as u8);
     write_maybe_text(writer, incident.service.as_deref());
     writer.time(incident.opened_at);
     writer.maybe_time(incident.acknowledged_at);

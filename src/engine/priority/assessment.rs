@@ -226,7 +226,7 @@ impl Assessment {
 
 impl Levels {
     pub(super) fn write(self, writer: &mut Writer) {
-        writer.bytes.extend_from_slice(&[self.impact as u8, self.urgency as u8, self.priority as u8]);
+        [self.impact as u8, self.urgency as u8, self.priority as u8].into_iter().for_each(|level| writer.byte(level));
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
