@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::flapping::Turns;
 use super::memory::index::Index;
-use super::memory::interner::{Interner, Symbol};
+use super::memory::interner::{Interner, Symbol, Symbols};
 use super::memory::slab::Slab;
 use super::suppress::Mark;
 use crate::event::{Batch, Event, Severity, Status, Timestamp};
@@ -103,7 +103,8 @@ impl Texts {
         let pairs = runs.iter().flat_map(|run| run.iter()).flat_map(|pair| [pair.name, pair.value]);
         let single = [event.source, event.summary];
         let texts = pairs.chain(single.into_iter().filter(|text| !text.is_empty()));
-        let symbols = names.intern_all(texts.map(|text| batch.bytes(text)));
+        let mut symbols = Symbols::new();
+        names.intern_all(texts.map(|text| batch.bytes(text)), &mut symbols);
         let count: usize = runs.iter().map(|run| run.len()).sum();
         let (pairs, rest) = symbols.split_at(count * 2);
         let pairs = pairs.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
@@ -152,7 +153,7 @@ impl Texts {
 
     /// The value of a label as a symbol.
     pub(super) fn value(&self, names: &Interner, name: &str) -> Option<Symbol> {
-        let (_, value) = self.labels().iter().find(|(label, _)| names.text(*label) == name)?;
+        let (_, value) = self.labels().iter().find(|(label, _)| names.has(*label, name))?;
         Some(*value)
     }
 

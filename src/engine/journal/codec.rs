@@ -16,13 +16,19 @@ pub(in crate::engine) struct Writer {
 }
 
 impl Writer {
+    #[inline]
     pub(in crate::engine) fn byte(&mut self, value: u8) {
         self.bytes.push(value);
     }
 
+    #[inline]
     pub(in crate::engine) fn number(&mut self, mut value: u64) {
         if value < 0x80 {
             return self.bytes.push(value as u8);
+        }
+        if value < 0x4000 {
+            self.bytes.push(value as u8 | 0x80);
+            return self.bytes.push((value >> 7) as u8);
         }
         if value >> 56 == 0 {
             // All at once, since most numbers are times: each seven bits into a byte of their own, by halves.
@@ -70,6 +76,7 @@ impl Writer {
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }
 
+    #[inline]
     pub(in crate::engine) fn short(&mut self, value: u16) {
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }

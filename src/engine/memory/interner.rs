@@ -19,13 +19,16 @@ const CHUNK: usize = 1 << 10;
 /// Places of an event whose last text is remembered.
 const PLACES: usize = 64;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entry {
     text: Box<str>,
     users: u32,
     /// Kept, so that release need not read the text again.
     hash: u32,
 }
+
+/// The symbols of what an event says.
+pub(in crate::engine) type Symbols = SmallVec<[Symbol; PLACES]>;
 
 /// A text of an event that is not what stood in its place before.
 struct Other<'a> {
@@ -39,7 +42,9 @@ struct Other<'a> {
 #[derive(Debug)]
 pub(in crate::engine) struct Interner {
     index: Index,
-    chunks: Vec<Vec<Entry>>,
+    chunks: Vec<Box<[Entry; CHUNK]>>,
+    /// Entries ever used.
+    end: usize,
     free: Vec<u32>,
     /// What stood last at each place of an event: the names of labels are mostly the same again, and many values.
     last: [Symbol; PLACES],
@@ -53,12 +58,28 @@ impl Default for Interner {
         Self {
             index: Index::default(),
             chunks: Vec::new(),
+            end: 0,
             free: Vec::new(),
             last: [Symbol(u32::MAX); PLACES],
             hasher: DefaultHashBuilder::default(),
             text_bytes: 0,
         }
     }
+}
+
+/// Whether two texts are equal, at once where they are as short as most.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    // Of up to 16 bytes, the first eight and the last eight, which may overlap.
+    if one.len() <= 16
+        && let (Some(first), Some(last)) = (one.first_chunk::<8>(), one.last_chunk::<8>())
+    {
+        return other.first_chunk::<8>() == Some(first) && other.last_chunk::<8>() == Some(last);
+    }
+    one == other
 }
 
 fn text_of(bytes: &[u8]) -> &str {
@@ -79,11 +100,7 @@ impl Interner {
 
     /// The symbols of what an event says, place by place; each often is what stood there in the event before. All texts
     /// are UTF-8.
-    pub(in crate::engine) fn intern_all<'a>(
-        &mut self,
-        texts: impl Iterator<Item = &'a [u8]>,
-    ) -> SmallVec<[Symbol; PLACES]> {
-        let mut symbols: SmallVec<[Symbol; PLACES]> = SmallVec::new();
+    pub(in crate::engine) fn intern_all<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>, symbols: &mut Symbols) {
         let mut others: SmallVec<[Other<'a>; 8]> = SmallVec::new();
         texts.enumerate().for_each(|(place, bytes)| {
             let last = self.last[place % PLACES];
@@ -96,20 +113,20 @@ impl Interner {
         for other in &mut others {
             other.found = self.find(other.hash, other.bytes);
         }
-        for Other { place, bytes, hash, found } in others {
-            symbols[place] = match found {
+        for &Other { place, bytes, hash, found } in &others {
+            let symbol = match found {
                 Some(symbol) => self.share(symbol),
                 None => self.look_up(hash, bytes, || text_of(bytes).into()),
             };
-            self.last[place % PLACES] = symbols[place];
+            symbols[place] = symbol;
+            self.last[place % PLACES] = symbol;
         }
-        symbols
     }
 
     /// Counts one more user of a symbol, if this is its text.
     #[inline]
     fn share_if(&mut self, symbol: Symbol, bytes: &[u8]) -> bool {
-        let entry = self.entry_mut(symbol).filter(|entry| entry.users > 0 && entry.text.as_bytes() == bytes);
+        let entry = self.entry_mut(symbol).filter(|entry| is_same(entry.text.as_bytes(), bytes) && entry.users > 0);
         let Some(entry) = entry else { return false };
         entry.users += 1;
         true
@@ -134,17 +151,19 @@ impl Interner {
             self.chunks[number as usize / CHUNK][number as usize % CHUNK] = entry;
             return Symbol(number);
         }
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
+        let number = self.end;
+        if number / CHUNK == self.chunks.len() {
+            let chunk: Vec<Entry> = std::iter::repeat_with(Entry::default).take(CHUNK).collect();
+            self.chunks.push(chunk.try_into().expect("as many as the chunk has"));
         }
-        let chunk = self.chunks.len() - 1;
-        self.chunks[chunk].push(entry);
-        Symbol((chunk * CHUNK + self.chunks[chunk].len() - 1) as u32)
+        self.chunks[number / CHUNK][number % CHUNK] = entry;
+        self.end += 1;
+        Symbol(number as u32)
     }
 
     #[inline]
     fn entry_mut(&mut self, symbol: Symbol) -> Option<&mut Entry> {
-        self.chunks.get_mut(symbol.0 as usize / CHUNK)?.get_mut(symbol.0 as usize % CHUNK)
+        Some(&mut self.chunks.get_mut(symbol.0 as usize / CHUNK)?[symbol.0 as usize % CHUNK])
     }
 
     #[inline]
@@ -172,6 +191,12 @@ impl Interner {
         self.free.push(symbol.0);
     }
 
+    /// Whether a symbol has this text.
+    #[inline]
+    pub(in crate::engine) fn has(&self, symbol: Symbol, text: &str) -> bool {
+        is_same(self.entry(symbol).text.as_bytes(), text.as_bytes())
+    }
+
     /// The text of a symbol.
     #[inline]
     pub(in crate::engine) fn text(&self, symbol: Symbol) -> &str {
@@ -186,7 +211,7 @@ impl Interner {
 
     /// Bytes held.
     pub(in crate::engine) fn bytes(&self) -> usize {
-        let entries = self.chunks.len() * (CHUNK * size_of::<Entry>() + size_of::<Vec<Entry>>());
+        let entries = self.chunks.len() * (CHUNK * size_of::<Entry>() + size_of::<Box<[Entry; CHUNK]>>());
         self.text_bytes + entries + self.index.bytes() + self.free.capacity() * size_of::<u32>()
     }
 }
@@ -212,7 +237,11 @@ mod tests {
     #[test]
     fn what_stood_at_a_place_before_is_recognised_and_what_was_freed_is_not() {
         let mut interner = Interner::default();
-        let mut intern = |interner: &mut Interner, bytes: &'static [u8]| interner.intern_all([bytes].into_iter())[0];
+        let intern = |interner: &mut Interner, bytes: &'static [u8]| {
+            let mut symbols = Symbols::new();
+            interner.intern_all([bytes].into_iter(), &mut symbols);
+            symbols[0]
+        };
         let first = intern(&mut interner, b"web-1");
         assert_eq!(intern(&mut interner, b"web-1"), first);
         [first, first].into_iter().for_each(|symbol| interner.release(symbol));
@@ -225,9 +254,24 @@ mod tests {
     #[test]
     fn a_new_text_that_an_event_says_twice_is_kept_once() {
         let mut interner = Interner::default();
-        let symbols = interner.intern_all([&b"host"[..], b"web-1", b"instance", b"web-1"].into_iter());
+        let mut symbols = Symbols::new();
+        interner.intern_all([&b"host"[..], b"web-1", b"instance", b"web-1"].into_iter(), &mut symbols);
         assert_eq!((symbols[1], interner.len()), (symbols[3], 3));
         interner.release(symbols[1]);
         assert_eq!(interner.text(symbols[3]), "web-1");
+    }
+
+    #[test]
+    fn texts_are_the_same_where_all_their_bytes_are() {
+        let text: Vec<u8> = (0..40).collect();
+        for len in 0..=text.len() {
+            assert!(is_same(&text[..len], &text.clone()[..len]));
+            assert!(len == 0 || !is_same(&text[..len], &text[..len - 1]));
+            for other in 0..len {
+                let mut changed = text.clone();
+                changed[other] ^= 1;
+                assert!(!is_same(&text[..len], &changed[..len]), "byte {other} of {len}");
+            }
+        }
     }
 }
