@@ -68,6 +68,13 @@ impl Writer {
     }
 }
 
+/// The number whose seven bits a byte these are.
+fn joined(mut value: u64) -> u64 {
+    value = (value & 0x7f00_7f00_7f00_7f00) >> 1 | value & 0x007f_007f_007f_007f;
+    value = (value & 0x3fff_0000_3fff_0000) >> 2 | value & 0x0000_3fff_0000_3fff;
+    (value & 0x0fff_ffff_0000_0000) >> 4 | value & 0x0fff_ffff
+}
+
 /// Reads what [`Writer`] wrote.
 #[derive(Debug)]
 pub(in crate::engine) struct Reader<'a> {
@@ -108,6 +115,20 @@ impl<'a> Reader<'a> {
     }
 
     pub(in crate::engine) fn number(&mut self) -> Result<u64, Fault> {
+        // Most numbers are small, or times: one byte, or up to eight at once, as the writer has them.
+        if let Some(byte) = self.bytes.get(self.at).filter(|byte| **byte < 0x80) {
+            self.at += 1;
+            return Ok(u64::from(*byte));
+        }
+        let eight =
+            self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()).map(|eight| u64::from_le_bytes(*eight));
+        if let Some((eight, ends)) =
+            eight.map(|eight| (eight, !eight & 0x8080_8080_8080_8080)).filter(|(_, ends)| *ends != 0)
+        {
+            let len = ends.trailing_zeros() / 8 + 1;
+            self.at += len as usize;
+            return Ok(joined(eight & u64::MAX >> (64 - 8 * len)));
+        }
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -161,8 +182,17 @@ impl<'a> Reader<'a> {
     }
 
     pub(in crate::engine) fn text(&mut self) -> Result<&'a str, Fault> {
+        let bytes = self.raw_text()?;
+        self.checked(bytes)
+    }
+
+    /// The bytes of a text, which may turn out to be none.
+    pub(in crate::engine) fn raw_text(&mut self) -> Result<&'a [u8], Fault> {
         let len = self.number()? as usize;
-        let bytes = self.take(len)?;
+        self.take(len)
+    }
+
+    pub(in crate::engine) fn checked(&self, bytes: &'a [u8]) -> Result<&'a str, Fault> {
         std::str::from_utf8(bytes).map_err(|_| self.fault("text is no UTF-8"))
     }
 
@@ -204,7 +234,14 @@ mod tests {
                 left >>= 7;
             }
             expected.push(left as u8);
-            prop_assert_eq!(writer.bytes, expected);
+            prop_assert_eq!(&writer.bytes, &expected);
+            // It is read alike wherever the entry ends behind it.
+            for more in 0..9 {
+                let bytes = [&expected[..], &vec![0xff; more]].concat();
+                let mut reader = Reader::new(&bytes);
+                prop_assert_eq!(reader.number(), Ok(value));
+                prop_assert_eq!(reader.at, expected.len());
+            }
         }
 
         #[test]

@@ -105,23 +105,26 @@ pub(super) fn write_pairs(writer: &mut Writer, names: &Interner, pairs: &[(Symbo
 
 /// What [`write_alert`] has written of its texts.
 fn read_texts(reader: &mut Reader<'_>, names: &mut Interner) -> Result<Texts, Fault> {
-    let (mut pairs, mut place) = (Vec::new(), 0);
-    let mut intern = |text: &str| {
+    let (mut pairs, mut place) = (SmallVec::<[_; 32]>::new(), 0);
+    let mut intern = |reader: &mut Reader<'_>| {
         place += 1;
-        names.intern_at(place, text.as_bytes())
+        let bytes = reader.raw_text()?;
+        // What is known already is text.
+        match names.known_at(place, bytes) {
+            Some(symbol) => Ok(symbol),
+            None => Ok::<Symbol, Fault>(names.intern_at(place, reader.checked(bytes)?.as_bytes())),
+        }
     };
     let mut ends = [0; 3];
     for end in &mut ends {
-        let count = reader.count()?;
-        pairs.reserve_exact(count);
-        for _ in 0..count {
-            pairs.push((intern(reader.text()?), intern(reader.text()?)));
+        for _ in 0..reader.count()? {
+            pairs.push((intern(reader)?, intern(reader)?));
         }
         *end = pairs.len();
     }
-    let source = read_maybe_text(reader)?.map(&mut intern);
-    let summary = read_maybe_text(reader)?.map(&mut intern);
-    Ok(Texts::new(pairs, [ends[0], ends[1] - ends[0]], source, summary))
+    let mut maybe = |reader: &mut Reader<'_>| if reader.flag()? { intern(reader).map(Some) } else { Ok(None) };
+    let (source, summary) = (maybe(reader)?, maybe(reader)?);
+    Ok(Texts::new(pairs.to_vec(), [ends[0], ends[1] - ends[0]], source, summary))
 }
 
 pub(in crate::engine) fn write_maybe_text(writer: &mut Writer, text: Option<&str>) {

@@ -58,17 +58,22 @@ impl Interner {
         self.look_up(text.as_bytes(), || text.into())
     }
 
+    /// The symbol of what stood last at a place of an event, if it is this; counts one more user.
+    pub(in crate::engine) fn known_at(&mut self, place: usize, bytes: &[u8]) -> Option<Symbol> {
+        let last = self.last[place % PLACES];
+        let entry = self.entry_mut(last).filter(|entry| entry.users > 0 && entry.text.as_bytes() == bytes)?;
+        entry.users += 1;
+        Some(last)
+    }
+
     /// The same for what stands at a place of an event, which is often what stood there before. `bytes` are UTF-8.
     pub(in crate::engine) fn intern_at(&mut self, place: usize, bytes: &[u8]) -> Symbol {
-        let place = place % PLACES;
-        let last = self.last[place];
-        if let Some(entry) = self.entry_mut(last).filter(|entry| entry.users > 0 && entry.text.as_bytes() == bytes) {
-            entry.users += 1;
-            return last;
+        if let Some(symbol) = self.known_at(place, bytes) {
+            return symbol;
         }
         let text = || std::str::from_utf8(bytes).expect("decoders let only UTF-8 into a batch").into();
         let symbol = self.look_up(bytes, text);
-        self.last[place] = symbol;
+        self.last[place % PLACES] = symbol;
         symbol
     }
 

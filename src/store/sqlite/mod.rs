@@ -7,6 +7,7 @@
 
 mod checkpoint;
 mod reads;
+mod replay;
 mod schema;
 mod sweep;
 #[cfg(test)]
