@@ -20,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, ApiState, Listener, check_bind, with_fallbacks};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::{Config, Diagnostic};
-use crate::delivery::Delivery;
 use crate::engine::Culprit;
 use crate::engine::command::{Command, Done};
 use crate::ingest::kafka::{KafkaHandle, KafkaSource, KafkaSourceConfig};
@@ -30,7 +29,7 @@ use crate::outbox::{Closed, Ledger, Outbox, Parts, SinkStatus, Tickets, random_j
 use crate::rules::RuleConfig;
 use crate::runtime::{CommandError, LedgerHandle, PositionBook, Runtime, RuntimeConfig};
 use crate::sinks::{self, Sink, SinkConfig, Ticket};
-use crate::store::{Settlement, SqliteConfig, SqliteStore, Store};
+use crate::store::{PendingDelivery, Settlement, SqliteConfig, SqliteStore, Store};
 
 /// Events between the door and their commit: about 100 MB of batches.
 const IN_FLIGHT_MAX: u32 = 262_144;
@@ -137,7 +136,11 @@ impl App {
         let outbox_slot: Arc<OnceLock<Weak<Outbox>>> = Arc::default();
         let on_deliveries = {
             let outbox = outbox_slot.clone();
-            Arc::new(move |deliveries: &[Delivery]| nudge(outbox.get().and_then(Weak::upgrade), deliveries))
+            Arc::new(move |deliveries: Vec<PendingDelivery>| {
+                if let Some(outbox) = outbox.get().and_then(Weak::upgrade) {
+                    outbox.offer(deliveries);
+                }
+            })
         };
         let runtime_config = runtime_config(&config);
         let runtime = Runtime::start(&runtime_config, store, &rules, &clock, &metrics, on_deliveries)
@@ -151,9 +154,11 @@ impl App {
             shutdown: stopping.child_token(),
             tickets: tickets(&runtime.router),
         };
-        let outbox = Outbox::start(sinks, parts);
+        // Reached by the committer before a sink reads what waits, so that nothing comes between the two.
+        let outbox = Outbox::start(Vec::new(), parts);
         // Nothing was set before, for this is the only place that does.
         let _ = outbox_slot.set(Arc::downgrade(&outbox));
+        outbox.reload(sinks);
 
         let settings = reload::intake_settings(&config);
         let (router, streams_end) = (runtime.router.clone(), stopping.child_token());
@@ -266,17 +271,6 @@ fn tickets(router: &crate::runtime::Router) -> Tickets {
             }
         })
     })
-}
-
-fn nudge(outbox: Option<Arc<Outbox>>, deliveries: &[Delivery]) {
-    let Some(outbox) = outbox else { return };
-    let mut last: Option<&Arc<str>> = None;
-    for delivery in deliveries {
-        if last != Some(&delivery.sink) {
-            outbox.nudge(&delivery.sink);
-        }
-        last = Some(&delivery.sink);
-    }
 }
 
 fn load(source: &Source, overrides: &Overrides) -> Result<Config, Vec<Diagnostic>> {

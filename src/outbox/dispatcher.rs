@@ -1,7 +1,7 @@
 //! One sink's dispatcher: reads ahead, sends, judges answers, settles. The only place that decides about a delivery.
 //!
 //! It owns its state alone. Each turn reads what is missing, starts what may start, hands over what is settled, then
-//! waits for the first of: an answer, a commit, a nudge, a command, a due time. Beyond [`WINDOW_ROWS_MAX`] deliveries
+//! waits for the first of: an answer, a commit, an offer, a command, a due time. Beyond [`WINDOW_ROWS_MAX`] deliveries
 //! nothing more is read; the rest waits in the store.
 
 use std::collections::HashMap;
@@ -14,6 +14,7 @@ use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, Gate};
+use super::offers::{Offered, Offers};
 use super::retry::{TokenBucket, pause, slow_pause};
 use super::window::{Waiting, Window};
 use super::{Closed, Parts, SharedView, lock};
@@ -25,7 +26,7 @@ use crate::store::{PendingDelivery, Reads, Settlement, StoreError};
 
 /// Deliveries held in memory, those included whose end is not committed yet; a retry of parked ones may add as many.
 /// At 4 KiB a body that is 4 to 8 MiB a sink.
-const WINDOW_ROWS_MAX: usize = 1_000;
+pub(super) const WINDOW_ROWS_MAX: usize = 1_000;
 /// Reads are worth while from so many free places on, unless there is nothing to do.
 const READ_ROWS_MIN: usize = WINDOW_ROWS_MAX / 2;
 /// Longer than any sink's own timeout: a guard, not a setting.
@@ -49,7 +50,7 @@ pub(super) enum Mode {
 
 /// How a dispatcher and the outbox reach each other.
 pub(super) struct Signals {
-    pub(super) nudge: Arc<Notify>,
+    pub(super) offers: Arc<Offers>,
     pub(super) mode: watch::Receiver<Mode>,
     pub(super) retries: mpsc::Receiver<oneshot::Sender<usize>>,
     pub(super) changed: Arc<Notify>,
@@ -81,7 +82,7 @@ pub(super) struct Dispatcher {
     parts: Parts,
     signals: Signals,
     window: Window,
-    /// Every row up to this one has been read.
+    /// Every row up to this one has been read, or was offered.
     cursor: i64,
     /// Whether the store may hold more.
     more: bool,
@@ -104,7 +105,6 @@ enum Happened {
     Answer(task::Id, Result<Result<(), SinkError>, JoinError>),
     Settled(Result<(), Closed>),
     Retry(oneshot::Sender<usize>),
-    Nudged,
     Woken,
 }
 
@@ -143,6 +143,7 @@ impl Dispatcher {
             let mode = self.mode();
             let mut wake = None;
             if mode != Mode::Stop {
+                self.take_offers();
                 self.refill().await;
                 wake = self.launch();
             }
@@ -156,7 +157,6 @@ impl Dispatcher {
                 Happened::Answer(id, answer) => self.answered(id, answer),
                 Happened::Settled(result) => self.settled(result),
                 Happened::Retry(reply) => self.retry_parked(reply).await,
-                Happened::Nudged => self.more = true,
                 Happened::Woken => {}
             }
         }
@@ -177,7 +177,7 @@ impl Dispatcher {
             },
             result = committed(&mut self.settling) => Happened::Settled(result),
             Some(reply) = self.signals.retries.recv(), if !unparking && !stopping => Happened::Retry(reply),
-            () = self.signals.nudge.notified() => Happened::Nudged,
+            () = self.signals.offers.come() => Happened::Woken,
             // The outbox itself may be gone; then it has aborted this task.
             Ok(()) = self.signals.mode.changed() => Happened::Woken,
             () = self.parts.shutdown.cancelled(), if !stopping => Happened::Woken,
@@ -190,8 +190,7 @@ impl Dispatcher {
             return;
         }
         self.read_not_before = None;
-        let held = self.window.len() + self.unsettled.len() + self.settling.as_ref().map_or(0, |batch| batch.rows);
-        let free = WINDOW_ROWS_MAX.saturating_sub(held);
+        let free = WINDOW_ROWS_MAX.saturating_sub(self.held());
         let worth_while = free >= READ_ROWS_MIN || (free > 0 && !self.window.has_ready());
         // A row that is just being un-parked would be read here and added once more when that is committed.
         if !self.more || !worth_while || self.is_unparking() {
@@ -204,11 +203,33 @@ impl Dispatcher {
             return;
         };
         self.more = rows.len() == free;
-        for pending in rows {
-            self.cursor = self.cursor.max(pending.row);
-            let folded = self.window.push(pending);
-            self.folded(folded);
+        rows.into_iter().for_each(|pending| self.receive(pending));
+    }
+
+    /// Takes what has just become durable. Where older rows wait in the store, they go first, and these are read with them.
+    fn take_offers(&mut self) {
+        let Offered { deliveries, more } = self.signals.offers.take();
+        self.more |= more;
+        for pending in deliveries {
+            self.more |= self.held() >= WINDOW_ROWS_MAX;
+            if self.more {
+                return;
+            }
+            // It has been read, where it was offered while that was done.
+            if pending.row > self.cursor {
+                self.receive(pending);
+            }
         }
+    }
+
+    fn receive(&mut self, pending: PendingDelivery) {
+        self.cursor = self.cursor.max(pending.row);
+        let folded = self.window.push(pending);
+        self.folded(folded);
+    }
+
+    fn held(&self) -> usize {
+        self.window.len() + self.unsettled.len() + self.settling.as_ref().map_or(0, |batch| batch.rows)
     }
 
     fn folded(&mut self, row: Option<i64>) {

@@ -1,7 +1,8 @@
 //! The outbox: every delivery in the store reaches its sink, in order per incident, or is parked where people see it.
 //!
 //! The store is the queue. One task per sink (`dispatcher`) holds a bounded window of it, so memory does not depend on
-//! the backlog, and a sink that fails delays no other. What became of a delivery goes back through a [`Ledger`] and is
+//! the backlog, and a sink that fails delays no other. What a commit has just put into the queue is offered to it
+//! (`offers`), so that only who is behind reads it from the store. What became of a delivery goes back through a [`Ledger`] and is
 //! forgotten only once that is committed. When the store cannot be read, the outbox waits and tries again; when the
 //! ledger is closed it sends nothing more, for what it cannot record it would send twice.
 
@@ -10,6 +11,7 @@ mod breaker;
 mod dispatcher;
 #[cfg(test)]
 mod fake;
+mod offers;
 mod retry;
 #[cfg(test)]
 mod tests;
@@ -30,8 +32,9 @@ use crate::event::Timestamp;
 use crate::identity::IncidentId;
 use crate::metrics::Metrics;
 use crate::sinks::{Sink, SinkConfig, Ticket};
-use crate::store::{Reads, Settlement};
+use crate::store::{PendingDelivery, Reads, Settlement};
 use dispatcher::{Dispatcher, Mode};
+use offers::Offers;
 pub use retry::{Jitter, random_jitter};
 
 /// Takes settlements and makes them durable.
@@ -111,7 +114,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A sink's dispatcher, seen from outside.
 struct Lane {
     config: SinkConfig,
-    nudge: Arc<Notify>,
+    offers: Arc<Offers>,
     mode: watch::Sender<Mode>,
     retries: mpsc::Sender<oneshot::Sender<usize>>,
     view: SharedView,
@@ -172,14 +175,14 @@ impl Outbox {
     fn open(&self, config: SinkConfig, sink: Arc<dyn Sink>, predecessor: Option<JoinHandle<()>>) -> Lane {
         let (mode, mode_seen) = watch::channel(Mode::Run);
         let (retries, retries_taken) = mpsc::channel(1);
-        let nudge = Arc::new(Notify::new());
+        let offers = Arc::new(Offers::default());
         let view = SharedView::new(Mutex::new(View { breaker: "closed", ..View::default() }));
         let dispatcher = Dispatcher::new(
             &config,
             sink,
             self.parts.clone(),
             dispatcher::Signals {
-                nudge: nudge.clone(),
+                offers: offers.clone(),
                 mode: mode_seen,
                 retries: retries_taken,
                 changed: self.changed.clone(),
@@ -195,19 +198,35 @@ impl Outbox {
             }
             dispatcher.run().await;
         });
-        Lane { config, nudge, mode, retries, view, task }
+        Lane { config, offers, mode, retries, view, task }
     }
 
-    /// Says that a commit held deliveries for a sink. Cheap; a name that is no sink's is ignored.
+    /// Takes what a commit has made durable, so that nobody need ask the store for it. Every commit's deliveries must be
+    /// offered, in the order of commits, from before a sink's dispatcher starts. Cheap, never waits; a name that is no
+    /// sink's is ignored.
+    pub fn offer(&self, deliveries: Vec<PendingDelivery>) {
+        let lanes = lock(&self.lanes);
+        let mut told: Vec<&Lane> = Vec::new();
+        for delivery in deliveries {
+            let Some(lane) = lanes.get(&*delivery.delivery.sink) else { continue };
+            lane.offers.add(delivery);
+            if !told.iter().any(|other| Arc::ptr_eq(&other.offers, &lane.offers)) {
+                told.push(lane);
+            }
+        }
+        told.iter().for_each(|lane| lane.offers.wake());
+    }
+
+    /// Says that the store may hold deliveries for a sink which were not offered.
     pub fn nudge(&self, sink: &str) {
         if let Some(lane) = lock(&self.lanes).get(sink) {
-            lane.nudge.notify_one();
+            lane.offers.note_more();
         }
     }
 
     /// As [`Outbox::nudge`], for every sink.
     pub fn nudge_all(&self) {
-        lock(&self.lanes).values().for_each(|lane| lane.nudge.notify_one());
+        lock(&self.lanes).values().for_each(|lane| lane.offers.note_more());
     }
 
     /// Tries a sink's parked deliveries again, at most the oldest 1,000. Tells how many, once that is committed;

@@ -236,6 +236,54 @@ async fn what_is_confirmed_is_not_sent_again_before_it_is_settled() {
     assert_eq!(tries(&sink).len(), 6);
 }
 
+impl House {
+    /// Commits deliveries and offers them, as the committer does.
+    fn commit(&self, outbox: &Outbox, rows: impl IntoIterator<Item = i64>) {
+        let rows = rows.into_iter().map(|row| {
+            self.store.add("ops", row, row as u64 % 100, Opened);
+            lock(&self.store.rows)[&row].clone()
+        });
+        outbox.offer(rows.collect());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_offered_goes_out_without_asking_the_store() {
+    let house = house();
+    let sink = FakeSink::new(|_, _| Ok(()));
+    let outbox = house.open(&[("ops", &sink)]);
+    house.commit(&outbox, [1, 2]);
+    house.store.until_empty().await;
+    house.store.unreadable.store(true, Ordering::SeqCst);
+    house.commit(&outbox, 3..=50);
+    house.store.until_empty().await;
+    assert_eq!(sink.confirmed().len(), 50);
+    assert!(house.store.unreadable.load(Ordering::SeqCst), "nobody has tried");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_offered_waits_for_what_is_older_and_each_goes_out_once() {
+    let house = house();
+    let sink = FakeSink::new(|_, _| Ok(()));
+    sink.held.send_replace(true);
+    (1..=700).for_each(|row| house.store.add("ops", row, row as u64 % 100, Opened));
+    let outbox = house.open(&[("ops", &sink)]);
+    sink.until_tried(8).await;
+    // More than there is room for, beyond what has been read; some in one commit, some one by one.
+    house.commit(&outbox, 701..=2_000);
+    tokio::task::yield_now().await;
+    (2_001..=3_000).for_each(|row| house.commit(&outbox, [row]));
+    sink.held.send_replace(false);
+    house.store.until_empty().await;
+    house.commit(&outbox, [3_001]);
+    house.store.until_empty().await;
+    let confirmed = sink.confirmed();
+    let of_incident = |incident: u64| confirmed.iter().copied().filter(move |row| row % 100 == incident);
+    assert!((0..100).all(|incident| of_incident(incident).is_sorted()));
+    assert_eq!(confirmed.iter().collect::<std::collections::BTreeSet<_>>().len(), 3_001);
+    assert_eq!(confirmed.len(), 3_001);
+}
+
 #[tokio::test(start_paused = true)]
 async fn memory_does_not_depend_on_the_backlog() {
     let house = house();

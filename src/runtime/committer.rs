@@ -1,7 +1,7 @@
 //! The thread that makes things durable: one transaction for all that waits, then the answers.
 //!
 //! Shards and the outbox hand in parts; whatever waits when a transaction begins goes into it. Only when it is on disk
-//! are producers answered, the read model refreshed and sinks nudged. A full disk stops intake: the same commit is
+//! is the read model refreshed, and are sinks given what they deliver and producers answered. A full disk stops intake: the same commit is
 //! tried again until there is room, so nothing that was applied is lost. A disk that fails otherwise is not trusted
 //! again: the daemon stops without answering, and the next start finds what was durable.
 
@@ -22,7 +22,7 @@ use crate::engine::decision::{Reason, Verdict};
 use crate::engine::incident::IncidentCounts;
 use crate::event::Timestamp;
 use crate::metrics::Metrics;
-use crate::store::{Commit, Settlement, Store, StoreError};
+use crate::store::{Commit, DeliveryRows, PendingDelivery, Settlement, Store, StoreError};
 
 /// Parts that may wait: one a shard and a few settlements. More waiting outbox tasks wait for a place.
 pub(super) const PARTS: usize = 256;
@@ -83,8 +83,8 @@ impl LedgerHandle {
     }
 }
 
-/// Told of deliveries that have become durable.
-pub type OnDeliveries = Arc<dyn Fn(&[Delivery]) + Send + Sync>;
+/// Given the deliveries that have become durable, in the order of their rows. Must not wait.
+pub type OnDeliveries = Arc<dyn Fn(Vec<PendingDelivery>) + Send + Sync>;
 
 /// See the module.
 pub(super) struct Committer {
@@ -121,31 +121,31 @@ impl Committer {
     }
 
     fn commit(&mut self, mut waiting: Vec<Part>) -> Result<(), StoreError> {
-        let mut commit = Commit::default();
+        let (mut commit, mut rows) = (Commit::default(), DeliveryRows::new());
         for part in &mut waiting {
             commit.merge(std::mem::take(&mut part.commit));
         }
         if !commit.is_empty() {
             let stopwatch = Stopwatch::start();
             commit.now = self.clock.now();
-            self.persist(&commit)?;
+            rows = self.persist(&commit)?;
             self.metrics.commit_seconds.record(stopwatch.elapsed().as_secs_f64());
         }
-        self.publish(&commit, waiting);
+        self.publish(commit, &rows, waiting);
         Ok(())
     }
 
     /// Writes until it is written; gives up only where trying again cannot help.
-    fn persist(&mut self, commit: &Commit) -> Result<(), StoreError> {
+    fn persist(&mut self, commit: &Commit) -> Result<DeliveryRows, StoreError> {
         let mut pause = RETRY_MIN;
         loop {
             match self.store.commit(commit) {
-                Ok(()) => {
+                Ok(rows) => {
                     if !self.store_up.swap(true, Ordering::AcqRel) {
                         self.metrics.commit_healthy.set(1.0);
                         tracing::info!("commits succeed again; intake is open");
                     }
-                    return Ok(());
+                    return Ok(rows);
                 }
                 Err(StoreError::Full(detail)) => {
                     self.metrics.commit_failures.increment(1);
@@ -162,7 +162,7 @@ impl Committer {
     }
 
     /// Everything that may be known only now that it is durable.
-    fn publish(&mut self, commit: &Commit, waiting: Vec<Part>) {
+    fn publish(&mut self, commit: Commit, rows: &[Option<i64>], waiting: Vec<Part>) {
         self.positions.committed(&commit.positions);
         let mut counts = Vec::new();
         let mut verdicts = [0; 10];
@@ -180,6 +180,7 @@ impl Committer {
             }
         }
         self.read_model.apply(&commit.incidents, &counts);
+        self.offer(commit.deliveries, rows);
         for answer in &answers {
             events += answer.verdicts.len();
             answer.verdicts.iter().for_each(|verdict| verdicts[verdict.outcome as usize] += 1);
@@ -204,8 +205,16 @@ impl Committer {
             // Whoever ordered it may have hung up.
             let _ = reply.send(outcome);
         }
-        if !commit.deliveries.is_empty() {
-            (self.on_deliveries)(&commit.deliveries);
+    }
+
+    /// Gives the outbox what it is to deliver; what waited before this commit, it has been given or reads itself.
+    fn offer(&self, deliveries: Vec<Delivery>, rows: &[Option<i64>]) {
+        let pending = |(delivery, row): (Delivery, &Option<i64>)| {
+            row.map(|row| PendingDelivery { row, delivery, attempts: 0, last_error: None, parked: false })
+        };
+        let pending: Vec<PendingDelivery> = deliveries.into_iter().zip(rows).filter_map(pending).collect();
+        if !pending.is_empty() {
+            (self.on_deliveries)(pending);
         }
     }
 

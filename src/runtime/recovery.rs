@@ -88,5 +88,5 @@ pub(super) fn recover(
 }
 
 pub(super) fn note_layout(config: &RuntimeConfig, store: &mut dyn Store) -> Result<(), StoreError> {
-    store.commit(&Commit { meta: vec![(LAYOUT.to_owned(), layout(config))], ..Commit::default() })
+    store.commit(&Commit { meta: vec![(LAYOUT.to_owned(), layout(config))], ..Commit::default() }).map(drop)
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Commit, IncidentQuery, PendingDelivery, Reads, Settlement, ShardPosition, SilenceRow, SnapshotSlice, Store,
-    StoreError, TimelineEntry,
+    Commit, DeliveryRows, IncidentQuery, PendingDelivery, Reads, Settlement, ShardPosition, SilenceRow, SnapshotSlice,
+    Store, StoreError, TimelineEntry,
 };
 use crate::delivery::Delivery;
 use crate::engine::incident::{AlertDoc, IncidentDoc};
@@ -37,9 +37,8 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        self.state.lock().apply(commit);
-        Ok(())
+    fn commit(&mut self, commit: &Commit) -> Result<DeliveryRows, StoreError> {
+        Ok(self.state.lock().apply(commit))
     }
 
     fn reads(&self) -> Arc<dyn Reads> {
@@ -97,7 +96,7 @@ impl Shared {
 }
 
 impl State {
-    fn apply(&mut self, commit: &Commit) {
+    fn apply(&mut self, commit: &Commit) -> DeliveryRows {
         let journal_before = self.journal_written;
         for entry in &commit.journal {
             self.journal_written += 1;
@@ -122,9 +121,10 @@ impl State {
             }
         }
         self.problems.extend(commit.problems.iter().map(|doc| (doc.id, Arc::clone(doc))));
-        commit.deliveries.iter().for_each(|delivery| self.add_delivery(delivery));
+        let rows = commit.deliveries.iter().map(|delivery| self.add_delivery(delivery)).collect();
         commit.settled.iter().for_each(|settlement| self.settle(settlement));
         self.meta.extend(commit.meta.iter().cloned());
+        rows
     }
 
     fn add_slice(&mut self, slice: &SnapshotSlice, journal_before: u64) {
@@ -148,13 +148,15 @@ impl State {
         }
     }
 
-    fn add_delivery(&mut self, new: &Delivery) {
-        if self.waiting.insert(key(new)) {
-            self.rows_written += 1;
-            let row = self.rows_written;
-            let waiting = PendingDelivery { row, delivery: new.clone(), attempts: 0, last_error: None, parked: false };
-            self.deliveries.insert(row, waiting);
+    fn add_delivery(&mut self, new: &Delivery) -> Option<i64> {
+        if !self.waiting.insert(key(new)) {
+            return None;
         }
+        self.rows_written += 1;
+        let row = self.rows_written;
+        let waiting = PendingDelivery { row, delivery: new.clone(), attempts: 0, last_error: None, parked: false };
+        self.deliveries.insert(row, waiting);
+        Some(row)
     }
 
     fn settle(&mut self, settlement: &Settlement) {

@@ -278,17 +278,20 @@ pub struct IncidentQuery {
     pub limit: usize,
 }
 
+/// The row of each delivery of a commit, in their order.
+pub type DeliveryRows = Vec<Option<i64>>;
+
 /// The writing side. One thread owns it.
 ///
 /// `commit` is atomic and durable when it returns `Ok`: after a crash either all of it is there or nothing. It
 /// blocks for the time of a disk sync. After `Err` nothing of it is there and the same commit may be tried again.
 /// A commit with several journal entries of one shard keeps their order.
 pub trait Store: Send {
-    /// Makes one transaction durable.
+    /// Makes one transaction durable. Says in which row each of its deliveries now waits; `None` where it was there already.
     ///
     /// # Errors
     /// See the contract above.
-    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError>;
+    fn commit(&mut self, commit: &Commit) -> Result<DeliveryRows, StoreError>;
 
     /// The reading side.
     fn reads(&self) -> Arc<dyn Reads>;

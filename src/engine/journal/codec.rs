@@ -87,6 +87,13 @@ impl Writer {
     }
 }
 
+/// The number whose seven bits a byte these are.
+fn joined(mut value: u64) -> u64 {
+    value = (value & 0x7f00_7f00_7f00_7f00) >> 1 | value & 0x007f_007f_007f_007f;
+    value = (value & 0x3fff_0000_3fff_0000) >> 2 | value & 0x0000_3fff_0000_3fff;
+    (value & 0x0fff_ffff_0000_0000) >> 4 | value & 0x0fff_ffff
+}
+
 /// Reads what [`Writer`] wrote.
 #[derive(Debug)]
 pub(in crate::engine) struct Reader<'a> {
@@ -129,6 +136,20 @@ impl<'a> Reader<'a> {
     }
 
     pub(in crate::engine) fn number(&mut self) -> Result<u64, Fault> {
+        // Most numbers are small, or times: one byte, or up to eight at once, as the writer has them.
+        if let Some(byte) = self.bytes.get(self.at).filter(|byte| **byte < 0x80) {
+            self.at += 1;
+            return Ok(u64::from(*byte));
+        }
+        let eight =
+            self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()).map(|eight| u64::from_le_bytes(*eight));
+        if let Some((eight, ends)) =
+            eight.map(|eight| (eight, !eight & 0x8080_8080_8080_8080)).filter(|(_, ends)| *ends != 0)
+        {
+            let len = ends.trailing_zeros() / 8 + 1;
+            self.at += len as usize;
+            return Ok(joined(eight & u64::MAX >> (64 - 8 * len)));
+        }
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -236,7 +257,14 @@ mod tests {
                 left >>= 7;
             }
             expected.push(left as u8);
-            prop_assert_eq!(writer.bytes, expected);
+            prop_assert_eq!(&writer.bytes, &expected);
+            // It is read alike wherever the entry ends behind it.
+            for more in 0..9 {
+                let bytes = [&expected[..], &vec![0xff; more]].concat();
+                let mut reader = Reader::new(&bytes);
+                prop_assert_eq!(reader.number(), Ok(value));
+                prop_assert_eq!(reader.at, expected.len());
+            }
         }
 
         #[test]

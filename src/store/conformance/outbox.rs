@@ -54,7 +54,9 @@ pub(super) fn deliveries_wait_in_the_order_of_their_commits(open: &mut Open<'_>)
 pub(super) fn a_delivery_that_waits_is_not_inserted_twice(open: &mut Open<'_>) {
     let mut store = open();
     commit(&mut *store, deliveries("once", [1, 2]));
-    commit(&mut *store, deliveries("once", [2, 1, 3, 3]));
+    let rows = store.commit(&deliveries("once", [2, 1, 3, 3])).unwrap();
+    let waiting = pending(&*store.reads(), "once");
+    assert_eq!(rows, [None, None, Some(waiting[2].row), None], "whoever commits learns where what is new waits");
     commit(&mut *store, deliveries("once-2", [1]));
     assert_eq!(sequences(&pending(&*store.reads(), "once")), [1, 2, 3]);
     assert_eq!(sequences(&pending(&*store.reads(), "once-2")), [1]);

@@ -7,6 +7,7 @@
 
 mod checkpoint;
 mod reads;
+mod replay;
 mod schema;
 mod sweep;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use self::checkpoint::{Checkpointer, Thresholds};
 use self::reads::SqliteReads;
 use self::sweep::Ledger;
-use super::{Commit, DataDirLock, Reads, Store, StoreError};
+use super::{Commit, DataDirLock, DeliveryRows, Reads, Store, StoreError};
 
 const DATABASE: &str = "incidentd.db";
 
@@ -79,25 +80,26 @@ impl SqliteStore {
 
 impl SqliteStore {
     /// What the transaction changes in the ledger counts only once the transaction does.
-    fn transact(&mut self, commit: &Commit) -> Result<Ledger, StoreError> {
+    fn transact(&mut self, commit: &Commit) -> Result<(Ledger, DeliveryRows), StoreError> {
         let _turn = self.checkpointer.turn();
         let mut ledger = self.ledger;
         let transaction = self.writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        write::all(&transaction, &mut ledger, commit)?;
+        let rows = write::all(&transaction, &mut ledger, commit)?;
         sweep::garbage(&transaction, &mut ledger, commit, &self.config)?;
         transaction.commit()?;
-        Ok(ledger)
+        Ok((ledger, rows))
     }
 }
 
 impl Store for SqliteStore {
-    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+    fn commit(&mut self, commit: &Commit) -> Result<DeliveryRows, StoreError> {
         if commit.is_empty() {
-            return Ok(());
+            return Ok(DeliveryRows::new());
         }
-        self.ledger = self.transact(commit)?;
+        let (ledger, rows) = self.transact(commit)?;
+        self.ledger = ledger;
         self.checkpointer.wrote(write::log_bytes_about(commit));
-        Ok(())
+        Ok(rows)
     }
 
     fn reads(&self) -> Arc<dyn Reads> {

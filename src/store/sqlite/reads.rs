@@ -1,15 +1,15 @@
 //! The reading side: queries on a few shared read-only connections.
 //!
 //! At most [`CONNECTIONS_MAX`] queries run at once; beyond, callers wait for one to end. Every query is short but one:
-//! [`Reads::replay`] streams a shard's state, row by row, within one transaction, so that it sees one instant.
+//! [`Reads::replay`] streams a shard's state (`replay.rs`).
 
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::schema;
-use super::values::{checksum, id_of, instant_of, limit_of, slice_place, text_of, unreadable};
+use super::values::{id_of, instant_of, limit_of, text_of, unreadable};
 use crate::delivery::{Action, Delivery};
 use crate::event::{Position, Timestamp};
 use crate::identity::{IncidentId, ProblemId};
@@ -52,7 +52,10 @@ impl SqliteReads {
         Self { path, pool: Mutex::default(), returned: Condvar::new() }
     }
 
-    fn with<T>(&self, query: impl FnOnce(&mut Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn with<T>(
+        &self,
+        query: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut lease = self.lease();
         if lease.connection.is_none() {
             lease.connection = Some(schema::open_reader(&self.path)?);
@@ -96,18 +99,7 @@ impl Reads for SqliteReads {
     }
 
     fn replay(&self, shard: u16, each: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(u64, u64), StoreError> {
-        self.with(|connection| {
-            let tx = connection.transaction()?;
-            let snapshot = tx
-                .query_row("SELECT generation, parts, journal_from FROM snapshots WHERE shard = ?1", [shard], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })
-                .optional()?;
-            let (generation, parts, journal_from): (i64, u32, i64) = snapshot.unwrap_or_default();
-            replay_slices(&tx, shard, generation as u64, parts, each)?;
-            let journal_bytes = replay_journal(&tx, shard, journal_from, each)?;
-            Ok((generation as u64, journal_bytes))
-        })
+        super::replay::replay(self, shard, each)
     }
 
     fn positions(&self) -> Result<Vec<ShardPosition>, StoreError> {
@@ -246,65 +238,6 @@ fn listing<'a>(
     }
     sql.push_str(" ORDER BY opened_at DESC, id DESC LIMIT ?");
     (sql, values)
-}
-
-fn replay_slices(
-    tx: &Transaction<'_>,
-    shard: u16,
-    generation: u64,
-    parts: u32,
-    each: &mut dyn FnMut(&[u8]) -> Result<(), String>,
-) -> Result<(), StoreError> {
-    let mut statement = tx.prepare(
-        "SELECT part, checksum, bytes FROM snapshot_slices WHERE shard = ?1 AND generation = ?2 ORDER BY part",
-    )?;
-    let mut rows = statement.query(params![shard, generation as i64])?;
-    let what = |part: u32| format!("the snapshot of shard {shard}, generation {generation}, part {part}");
-    let mut next = 0;
-    while let Some(row) = rows.next()?.filter(|_| next < parts) {
-        let part: u32 = row.get(0)?;
-        hand(row, |bytes| checksum(shard, slice_place(generation, part), bytes), each, || what(part))?;
-        next += 1;
-    }
-    if next < parts {
-        return Err(StoreError::Damaged { what: what(next), detail: "it is missing".to_owned() });
-    }
-    Ok(())
-}
-
-fn replay_journal(
-    tx: &Transaction<'_>,
-    shard: u16,
-    journal_from: i64,
-    each: &mut dyn FnMut(&[u8]) -> Result<(), String>,
-) -> Result<u64, StoreError> {
-    let mut statement =
-        tx.prepare("SELECT seq, checksum, bytes FROM journal WHERE seq >= ?1 AND shard = ?2 ORDER BY seq")?;
-    let mut rows = statement.query(params![journal_from, shard])?;
-    let mut journal_bytes = 0;
-    while let Some(row) = rows.next()? {
-        let seq: i64 = row.get(0)?;
-        let what = || format!("the journal of shard {shard}, entry {seq}");
-        journal_bytes += hand(row, |bytes| checksum(shard, seq as u64, bytes), each, what)?;
-    }
-    Ok(journal_bytes)
-}
-
-/// Hands over the bytes of a row (`…, checksum, bytes`) if they carry their checksum; returns how many there are.
-fn hand(
-    row: &Row<'_>,
-    checksum: impl Fn(&[u8]) -> i64,
-    each: &mut dyn FnMut(&[u8]) -> Result<(), String>,
-    what: impl Fn() -> String,
-) -> Result<u64, StoreError> {
-    let damaged = |detail: String| StoreError::Damaged { what: what(), detail };
-    let expected: i64 = row.get(1)?;
-    let bytes = row.get_ref(2)?.as_blob().map_err(|error| damaged(error.to_string()))?;
-    if checksum(bytes) != expected {
-        return Err(damaged(format!("its {} bytes do not carry their checksum", bytes.len())));
-    }
-    each(bytes).map_err(damaged)?;
-    Ok(bytes.len() as u64)
 }
 
 fn position(row: &Row<'_>) -> Result<ShardPosition, StoreError> {

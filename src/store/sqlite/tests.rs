@@ -209,7 +209,7 @@ fn a_writer_without_a_pause_does_not_keep_the_log_from_starting_over() {
     let (turns, connection, commit) = (store.checkpointer.turns(), connection(), journal(400_000));
     let thresholds = Thresholds { passive_bytes: often, restart_bytes: often };
     std::thread::scope(|scope| {
-        let writer = scope.spawn(|| (0..300).for_each(|_| store.commit(&commit).unwrap()));
+        let writer = scope.spawn(|| (0..300).for_each(|_| drop(store.commit(&commit).unwrap())));
         while !writer.is_finished() {
             let state = checkpoint::pass(&connection, thresholds, &turns).unwrap();
             // An empty busy answer is a look at the log that met the writer; the next one sees more.
@@ -246,7 +246,7 @@ fn a_reader_in_the_way_postpones_the_restart_of_the_log_and_fails_no_commit() {
 fn the_thread_sees_to_a_log_that_it_finds_at_its_start() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
-    (0..20).for_each(|_| store.commit(&journal(100_000)).unwrap());
+    (0..20).for_each(|_| drop(store.commit(&journal(100_000)).unwrap()));
     let connection = || schema::open_checkpointer(&dir.path().join(DATABASE)).unwrap();
     let thresholds = Thresholds { passive_bytes: 1 << 20, restart_bytes: 1 << 30 };
     let idle = Thresholds { passive_bytes: u64::MAX, ..thresholds };

@@ -11,14 +11,14 @@ use crate::engine::incident::{IncidentDoc, IncidentStatus};
 use crate::engine::problems::ProblemStatus;
 use crate::identity::IncidentId;
 use crate::store::{
-    Commit, JournalEntry, Settlement, ShardPosition, SilenceRow, SnapshotSlice, StoreError, TimelineEntry,
+    Commit, DeliveryRows, JournalEntry, Settlement, ShardPosition, SilenceRow, SnapshotSlice, StoreError, TimelineEntry,
 };
 
 /// Closed problems that are kept: about 2 KiB each.
 const PROBLEMS_KEPT: i64 = 10_000;
 
 /// Writes all parts of a commit.
-pub(super) fn all(tx: &Transaction<'_>, ledger: &mut Ledger, commit: &Commit) -> Result<(), StoreError> {
+pub(super) fn all(tx: &Transaction<'_>, ledger: &mut Ledger, commit: &Commit) -> Result<DeliveryRows, StoreError> {
     let journal_from = ledger.next_seq;
     journal(tx, ledger, &commit.journal)?;
     for slice in &commit.slices {
@@ -29,14 +29,14 @@ pub(super) fn all(tx: &Transaction<'_>, ledger: &mut Ledger, commit: &Commit) ->
     timeline(tx, &commit.timeline)?;
     silences(tx, &commit.silences)?;
     problems(tx, commit)?;
-    deliveries(tx, &commit.deliveries)?;
+    let rows = deliveries(tx, &commit.deliveries)?;
     for settlement in &commit.settled {
         settle(tx, settlement)?;
     }
     for (key, value) in &commit.meta {
         tx.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?.execute([key, value])?;
     }
-    Ok(())
+    Ok(rows)
 }
 
 /// What a commit adds to the log, about: its bytes, and a page for every row or two.
@@ -240,9 +240,10 @@ fn problems(tx: &Transaction<'_>, commit: &Commit) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn deliveries(tx: &Transaction<'_>, deliveries: &[Delivery]) -> Result<(), StoreError> {
+fn deliveries(tx: &Transaction<'_>, deliveries: &[Delivery]) -> Result<DeliveryRows, StoreError> {
+    let mut rows = DeliveryRows::with_capacity(deliveries.len());
     for delivery in deliveries {
-        tx.prepare_cached(
+        let added = tx.prepare_cached(
             "INSERT INTO deliveries (sink, incident, sequence, action, created_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT DO NOTHING",
         )?
@@ -254,8 +255,9 @@ fn deliveries(tx: &Transaction<'_>, deliveries: &[Delivery]) -> Result<(), Store
             text_of(delivery.created_at),
             delivery.body
         ])?;
+        rows.push((added > 0).then(|| tx.last_insert_rowid()));
     }
-    Ok(())
+    Ok(rows)
 }
 
 fn settle(tx: &Transaction<'_>, settlement: &Settlement) -> Result<(), StoreError> {

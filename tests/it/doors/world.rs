@@ -15,7 +15,7 @@ use incidentd::metrics::Metrics;
 use incidentd::normalise::{NormaliseConfig, Normaliser};
 use incidentd::rules::{Definition, compile, default_rules};
 use incidentd::runtime::{Runtime, RuntimeConfig};
-use incidentd::store::{Commit, MemoryStore, Reads, Store, StoreError};
+use incidentd::store::{Commit, DeliveryRows, MemoryStore, Reads, Store, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -110,9 +110,9 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
 pub struct Stalled(pub Arc<AtomicBool>);
 
 impl Store for Stalled {
-    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+    fn commit(&mut self, commit: &Commit) -> Result<DeliveryRows, StoreError> {
         let stalled = !commit.journal.is_empty() && self.0.load(Ordering::Acquire);
-        if stalled { Err(StoreError::Full("for a test".to_owned())) } else { Ok(()) }
+        if stalled { Err(StoreError::Full("for a test".to_owned())) } else { Ok(DeliveryRows::new()) }
     }
 
     fn reads(&self) -> Arc<dyn Reads> {
