@@ -233,9 +233,13 @@ impl Shard {
 }
 
 impl Incident {
+    /// Why it opened stays. Of the rest the oldest goes that is an update or a link, else the oldest.
     fn give_reason(&mut self, action: Action, reason: Reason) {
         if self.reasons.len() >= REASONS_MAX {
-            self.reasons.remove(0);
+            let minor =
+                |reason: &String| [Action::Updated, Action::Linked].iter().any(|of| reason.starts_with(of.as_str()));
+            let place = self.reasons.iter().skip(1).position(minor).unwrap_or(0);
+            self.reasons.remove(place + 1);
         }
         self.reasons.push([action.as_str(), ": ", reason.code()].concat());
     }
