@@ -126,6 +126,17 @@ pub struct Escalation {
     pub next_at: Option<Timestamp>,
 }
 
+/// How far it has escalated in its life, whatever came back or was stood down since.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct EscalatedDoc {
+    /// The highest step that was taken, counted from 1; 0 where none was.
+    pub highest: u32,
+    /// How often it escalated, by steps and by hand.
+    pub times: u32,
+    /// Whether it was declared a major incident.
+    pub major: bool,
+}
+
 /// An incident as JSON, everywhere alike.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[schemars(rename = "Incident")]
@@ -175,6 +186,9 @@ pub struct IncidentDoc {
     pub targets: Targets,
     /// Where the escalation stands.
     pub escalation: Escalation,
+    /// Once it has escalated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub escalated: Option<EscalatedDoc>,
     /// Seconds in each status until `updated_at`; a status that it never had is not there.
     #[schemars(with = "BTreeMap<IncidentStatus, u64>")]
     pub time_in: TimeIn,
@@ -204,7 +218,8 @@ pub struct IncidentDoc {
     /// Which entry of the service catalogue has matched, and by what.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_binding: Option<Arc<str>>,
-    /// Why it opened, came back, was resolved: machine-readable, newest last, at most 16.
+    /// Why it opened, came back, was resolved: machine-readable, newest last, at most 16: the first stays, then
+    /// updates and links go before others, the oldest first.
     pub reasons: Vec<Cow<'static, str>>,
     /// While alerts of it flap.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -241,6 +256,7 @@ impl IncidentDoc {
             links: Vec::new(),
             targets: Targets::default(),
             escalation: Escalation::default(),
+            escalated: None,
             time_in: TimeIn::default(),
             reopened: 0,
             signature: Signature::default(),

@@ -45,6 +45,7 @@ impl Shard {
             links: incident.links.clone(),
             targets: incident.deadlines.doc(),
             escalation: incident.escalation.doc(),
+            escalated: incident.escalation.escalated_doc(),
             time_in: incident.work.time_in(incident.status, incident.updated_at),
             reopened: incident.work.reopened,
             signature: Signature(incident.relations.signature),

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::committer::{Answer, Order, Part as CommitPart};
 use crate::clock::Clock;
-use crate::delivery::{Delivery, Document, delivery_id};
+use crate::delivery::{Action, Delivery, Document, delivery_id};
 use crate::engine::command::{Command, Done, Refusal};
 use crate::engine::decision::{Decision, Verdict};
 use crate::engine::{EngineConfig, ReloadReport, Shard};
@@ -338,6 +338,15 @@ impl ShardTask {
     }
 }
 
+/// Whom an escalation has reached stands in the timeline: who was called, and when.
+fn with_told(mut detail: String, action: Action, told: &[Arc<str>]) -> String {
+    if action == Action::Escalated && !told.is_empty() {
+        detail.push_str("; told: ");
+        detail.push_str(&told.join(", "));
+    }
+    detail
+}
+
 /// A decision becomes an incident's row, a timeline entry, and a delivery for each sink that is told.
 fn record(commit: &mut Commit, decision: Decision) {
     let Decision { action, told_as, reason, sequence, at, detail, message, incident, alerts, by, notify, .. } =
@@ -349,7 +358,7 @@ fn record(commit: &mut Commit, decision: Decision) {
         by: by.map_or_else(|| format!("rule:{}", incident.rule), |by| by.to_string()),
         what: action,
         reason: reason.code().into(),
-        detail,
+        detail: with_told(detail, action, &notify),
     });
     let document = Document {
         incident_id: incident.id,
@@ -376,4 +385,17 @@ fn record(commit: &mut Commit, decision: Decision) {
         commit.alerts.push(IncidentAlerts { incident: incident.id, alerts });
     }
     commit.incidents.push(incident);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timeline_says_whom_an_escalation_has_told() {
+        let told: [Arc<str>; 2] = ["duty".into(), "boss".into()];
+        let entry = |action, told: &[Arc<str>]| with_told("step 1".to_owned(), action, told);
+        assert_eq!(entry(Action::Escalated, &told), "step 1; told: duty, boss");
+        assert_eq!((entry(Action::Escalated, &[]), entry(Action::Updated, &told)), ("step 1".into(), "step 1".into()));
+    }
 }

@@ -81,8 +81,12 @@ fn summary(facts: &Facts) -> String {
     list.add_some(
         "Escalation",
         facts.escalation.policy.as_ref().map(|policy| {
-            let level = facts.escalation.level;
-            let level = if level == 0 { "no step taken".to_owned() } else { format!("step {level}") };
+            let highest = facts.escalation.level.max(facts.escalated.highest);
+            let level = match (highest, facts.escalated.times) {
+                (0, 0) => "no step taken".to_owned(),
+                (0, _) => "by hand".to_owned(),
+                _ => format!("step {highest}"),
+            };
             format!("{}, {level}", line(policy))
         }),
     );

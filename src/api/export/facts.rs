@@ -31,6 +31,8 @@ pub(super) struct Facts {
     pub(super) links: Vec<Link>,
     pub(super) targets: Targets,
     pub(super) escalation: Escalation,
+    #[serde(default)]
+    pub(super) escalated: Escalated,
     pub(super) time_in: BTreeMap<String, u64>,
     pub(super) reopened: u32,
     pub(super) hold: Option<Hold>,
@@ -71,6 +73,14 @@ pub(super) struct Targets {
     pub(super) resolve_by: Option<Timestamp>,
     pub(super) respond: Option<String>,
     pub(super) resolve: Option<String>,
+}
+
+/// In its life.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Escalated {
+    /// The highest step.
+    pub(super) highest: u32,
+    pub(super) times: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -35,6 +35,8 @@ pub(super) struct Facts {
     #[serde(default)]
     escalation: Level,
     #[serde(default)]
+    escalated: Escalated,
+    #[serde(default)]
     time_in: BTreeMap<String, u64>,
     #[serde(default)]
     reopened: u64,
@@ -44,8 +46,6 @@ pub(super) struct Facts {
     major: Option<serde::de::IgnoredAny>,
     #[serde(default)]
     assignment: Option<Assignment>,
-    #[serde(default)]
-    reasons: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,6 +69,13 @@ struct Kept {
 struct Level {
     #[serde(default)]
     level: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Escalated {
+    highest: u32,
+    times: u32,
+    major: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -134,9 +141,9 @@ struct Recurring {
 
 #[derive(Debug, Default, PartialEq, Serialize, JsonSchema)]
 struct Escalations {
-    /// Incidents whose escalation has reached a step.
+    /// Incidents that escalated, by a step of their policy or by hand.
     incidents: u64,
-    /// How many have reached which step as their last.
+    /// How many have come to which step at the highest.
     by_level: BTreeMap<u32, u64>,
     /// Incidents that were declared major.
     major: u64,
@@ -206,13 +213,13 @@ impl Tally {
         figures.reopened.add(facts.reopened);
         figures.reassigned.add(facts.assignment.as_ref().map_or(0, |assignment| assignment.reassigned));
         let escalations = &mut figures.escalations;
-        if facts.escalation.level > 0 {
-            escalations.incidents += 1;
-            *escalations.by_level.entry(facts.escalation.level).or_default() += 1;
+        let Escalated { highest, times, major } = facts.escalated;
+        let highest = highest.max(facts.escalation.level);
+        escalations.incidents += u64::from(highest > 0 || times > 0);
+        if highest > 0 {
+            *escalations.by_level.entry(highest).or_default() += 1;
         }
-        // One that is major no more has the reason still, unless much has happened since.
-        let declared = facts.reasons.iter().any(|reason| reason.ends_with("major_declared"));
-        escalations.major += u64::from(facts.major.is_some() || declared);
+        escalations.major += u64::from(major || facts.major.is_some());
         for (status, seconds) in &facts.time_in {
             *figures.time_in.entry(status.clone()).or_default() += seconds;
         }
@@ -418,10 +425,10 @@ mod tests {
     fn escalations_reopenings_and_reassignments_are_counted() {
         let grave = json!({ "escalation": { "level": 2 }, "reopened": 3, "assignment": { "to": "a", "reassigned": 2 },
             "major": { "since": "2026-01-01T00:00:00Z" } });
-        let ended =
-            json!({ "escalation": { "level": 1 }, "reasons": ["escalated: major_declared", "updated: major_ended"] });
-        let found = figures(vec![grave, ended, json!({})]);
-        assert_eq!(found["escalations"], json!({ "incidents": 2, "by_level": { "1": 1, "2": 1 }, "major": 2 }));
+        let ended = json!({ "escalation": { "level": 0 }, "escalated": { "highest": 1, "times": 2, "major": true } });
+        let by_hand = json!({ "escalated": { "highest": 0, "times": 1, "major": false } });
+        let found = figures(vec![grave, ended, by_hand, json!({})]);
+        assert_eq!(found["escalations"], json!({ "incidents": 3, "by_level": { "1": 1, "2": 1 }, "major": 2 }));
         assert_eq!(found["reopened"], json!({ "incidents": 1, "times": 3 }));
         assert_eq!(found["reassigned"], json!({ "incidents": 1, "times": 2 }));
     }

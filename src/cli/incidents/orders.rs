@@ -212,7 +212,8 @@ impl OrderCommand {
             }
             Self::Accept(args) => plain(args, "accept", "taken on"),
             Self::Note(NoteArgs { order, text, audience }) => {
-                let told = if audience == "internal" { "noted".to_owned() } else { format!("told to {audience}") };
+                let told =
+                    if audience == "internal" { "noted".to_owned() } else { format!("status update for {audience}") };
                 (order, "notes", body([("text", Some(&text)), ("audience", Some(&audience))]), told)
             }
             Self::Link(LinkArgs { order, kind, target, reason }) => {

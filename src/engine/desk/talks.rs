@@ -16,6 +16,7 @@ use crate::engine::lifecycle::Audience;
 use crate::engine::moves::{IncidentStatus, Move};
 use crate::engine::shard::Shard;
 use crate::event::{Timestamp, hint};
+use crate::identity::IncidentId;
 use crate::rules::{INTERNAL, Occasion, StatusAudience};
 
 /// Reminders in a row, without an update between them.
@@ -111,7 +112,7 @@ impl Shard {
         }
         let Some(incident) = self.groups.slots[group].incident.as_deref() else { return };
         if incident.talks.opening_kept {
-            return self.tell_audiences(now, group, Occasion::Opened);
+            return self.tell_audiences(now, group, Occasion::Opened, None);
         }
         if self.reminder_due(incident).is_some_and(|due| due <= now) {
             self.remind(now, group);
@@ -140,13 +141,20 @@ impl Shard {
         after: IncidentStatus,
     ) {
         match after {
-            IncidentStatus::Open if !before.is_live() => self.tell_audiences(now, group, Occasion::Opened),
-            IncidentStatus::Resolved => self.tell_audiences(now, group, Occasion::Resolved),
+            IncidentStatus::Open if !before.is_live() => self.tell_audiences(now, group, Occasion::Opened, None),
+            IncidentStatus::Resolved => self.tell_audiences(now, group, Occasion::Resolved, None),
             _ => {}
         }
     }
 
-    fn tell_audiences(&mut self, now: Timestamp, group: u32, occasion: Occasion) {
+    /// Before it is merged into another incident: for whoever hears how it ends, it ends here.
+    pub(in crate::engine) fn tell_of_merge(&mut self, now: Timestamp, group: u32, into: IncidentId) {
+        if self.status_of(group).is_live() {
+            self.tell_audiences(now, group, Occasion::Resolved, Some(&format!("it goes on as {into}")));
+        }
+    }
+
+    fn tell_audiences(&mut self, now: Timestamp, group: u32, occasion: Occasion, words: Option<&str>) {
         let hear = |audience: &&StatusAudience| audience.hears_of(occasion);
         let muted = self.is_group_muted(group);
         let Some(incident) = self.groups.slots[group].incident.as_deref_mut() else { return };
@@ -160,6 +168,7 @@ impl Shard {
         }
         let again = incident.talks.since > incident.opened_at;
         let text = match occasion {
+            _ if words.is_some() => words.unwrap_or_default().to_owned(),
             Occasion::Opened if again => "it came back".to_owned(),
             Occasion::Opened => "it has opened".to_owned(),
             Occasion::Resolved => incident.work.resolution.as_deref().unwrap_or("it is over").to_owned(),

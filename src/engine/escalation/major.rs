@@ -104,6 +104,7 @@ impl Shard {
             link_runbook(incident, runbook, &by);
         }
         incident.escalation.asks_major = false;
+        incident.escalation.record.major = true;
         incident.escalation.major = Some(Major { since: now, by, reason: why.into(), runbook });
         self.mark_group(group, Dirty::Whole);
         self.talks_turned(now, group);
@@ -146,6 +147,7 @@ impl Shard {
             progress.major.clone_from(&ended.escalation.major);
             progress.asks_major = false;
         }
+        progress.record.major |= ended.escalation.record.major;
         self.mark_group(group, Dirty::Whole);
     }
 

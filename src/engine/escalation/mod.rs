@@ -13,7 +13,7 @@ mod steps;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::incident::{Escalation, MajorDoc};
+use crate::engine::incident::{EscalatedDoc, Escalation, MajorDoc};
 use crate::engine::journal::{Fault, Reader, Writer};
 use crate::engine::moves::IncidentStatus;
 use crate::event::Timestamp;
@@ -40,6 +40,36 @@ enum Kept {
     ByCause,
 }
 
+/// What came of the escalation of an incident in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Record {
+    /// The highest step that was taken, counted from 1.
+    highest: u32,
+    /// How often it escalated, by steps and by hand; at most [`Record::TIMES_MAX`].
+    times: u32,
+    /// It was declared a major incident.
+    major: bool,
+}
+
+impl Record {
+    const TIMES_MAX: u32 = (1 << 19) - 1;
+
+    fn note(&mut self, step: Option<u32>) {
+        self.highest = self.highest.max(step.unwrap_or(0));
+        self.times = (self.times + 1).min(Self::TIMES_MAX);
+    }
+
+    /// In one number with the level, both of which are at most 32.
+    fn packed(self, level: u32) -> u32 {
+        level | self.highest << 6 | u32::from(self.major) << 12 | self.times << 13
+    }
+
+    fn unpacked(packed: u32) -> (u32, Self) {
+        let (level, highest) = (packed & 63, packed >> 6 & 63);
+        (level, Self { highest, major: packed >> 12 & 1 != 0, times: packed >> 13 })
+    }
+}
+
 /// How far an incident's escalation has come.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Progress {
@@ -62,6 +92,8 @@ pub(super) struct Progress {
     passed: u32,
     /// The step taken last in this round, counted from 1.
     level: u32,
+    /// What came of it in its life, whatever came back since.
+    record: Record,
     /// When the next step is due that would be taken as things stand.
     next_at: Option<Timestamp>,
     /// When something must be looked at.
@@ -112,7 +144,8 @@ impl Progress {
             writer.time(since);
             writer.number(held.as_micros() as u64);
         }
-        [self.round, self.done, self.passed, self.level].into_iter().for_each(|number| writer.number(number.into()));
+        let level = self.record.packed(self.level);
+        [self.round, self.done, self.passed, level].into_iter().for_each(|number| writer.number(number.into()));
         writer.maybe_time(self.next_at);
         writer.maybe_time(self.wakes_at);
         writer.number(self.reached.len() as u64);
@@ -132,7 +165,8 @@ impl Progress {
         let (began, held) = (reader.time()?, Duration::from_micros(reader.number()?));
         let rest = if rests { Some((reader.time()?, Duration::from_micros(reader.number()?))) } else { None };
         let mut bits = || -> Result<u32, Fault> { Ok(reader.number()? as u32) };
-        let (round, done, passed, level) = (bits()?, bits()?, bits()?, bits()?);
+        let (round, done, passed) = (bits()?, bits()?, bits()?);
+        let (level, record) = Record::unpacked(bits()?);
         let (next_at, wakes_at) = (reader.maybe_time()?, reader.maybe_time()?);
         let reached = reader.count()?;
         let reached = (0..reached).map(|_| Ok(Arc::from(reader.text()?))).collect::<Result<_, Fault>>()?;
@@ -146,6 +180,7 @@ impl Progress {
             done,
             passed,
             level,
+            record,
             next_at,
             wakes_at,
             asks_major,
@@ -161,6 +196,11 @@ impl Progress {
     pub(super) fn doc(&self) -> Escalation {
         let policy = self.policy.as_ref().map(|policy| policy.name.clone());
         Escalation { policy, level: self.level, next_at: self.next_at }
+    }
+
+    pub(super) fn escalated_doc(&self) -> Option<EscalatedDoc> {
+        let Record { highest, times, major } = self.record;
+        (self.record != Record::default()).then_some(EscalatedDoc { highest, times, major })
     }
 
     pub(super) fn major_doc(&self) -> Option<MajorDoc> {
@@ -185,6 +225,7 @@ impl Progress {
             major: self.major.take(),
             hooked: self.hooked,
             stood_down: self.stood_down,
+            record: self.record,
             ..Self::default()
         };
     }

@@ -92,6 +92,7 @@ impl Shard {
         let status = self.status_of(group);
         let Some(progress) = self.progress_mut(group) else { return };
         progress.level = place as u32 + 1;
+        progress.record.note(Some(progress.level));
         progress.done |= 1 << place;
         progress.reach(&step.notify);
         progress.rest(now, policy);
@@ -152,6 +153,9 @@ impl Shard {
             }
             self.escalation_plan(now, group);
             return Ok(());
+        }
+        if let Some(progress) = self.progress_mut(group) {
+            progress.record.note(None);
         }
         let sinks = self.groups.slots[group].incident.as_deref().map(|incident| incident.policy.notify.clone());
         self.message = Some(reason.as_str().into());

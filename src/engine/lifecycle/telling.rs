@@ -259,10 +259,14 @@ impl Shard {
 }
 
 impl Incident {
-    /// Shows a reason, the newest; of too many the oldest goes.
+    /// Why it opened stays. Of the rest the oldest goes that is an update or a link, else the oldest.
     pub(in crate::engine) fn give_reason(&mut self, action: Action, reason: Reason) {
         if self.reasons.len() >= REASONS_MAX {
-            self.reasons.remove(0);
+            let minor = |reason: &Cow<'_, str>| {
+                [Action::Updated, Action::Linked].iter().any(|of| reason.starts_with(of.as_str()))
+            };
+            let place = self.reasons.iter().skip(1).position(minor).unwrap_or(0);
+            self.reasons.remove(place + 1);
         }
         if self.reasons.is_empty() {
             // Most incidents have one, or are over soon.

@@ -176,6 +176,7 @@ impl Shard {
     /// Closes the incident that ends, as one that is merged. Returns it as it was.
     fn end_merged(&mut self, now: Timestamp, into: u32, from: u32, cause: &Cause) -> Option<Incident> {
         let target = self.groups.slots[into].incident.as_deref()?.id;
+        self.tell_of_merge(now, from, target);
         let link = self.merge_link(from, MERGED_INTO, target, cause);
         let incident = self.groups.slots[from].incident.as_deref_mut()?;
         incident.links.push(link);

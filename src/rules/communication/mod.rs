@@ -23,6 +23,8 @@ const CADENCE_MIN: Duration = Duration::from_secs(60);
 const CADENCE_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// The team itself: what it writes down is told to nobody.
 pub const INTERNAL: &str = "internal";
+/// Whoever reads what is public. Always there: without sinks where none are configured for it.
+const PUBLIC: &str = "public";
 
 /// Some who are told by status updates.
 #[derive(Clone, Debug)]
@@ -99,6 +101,10 @@ impl Communication {
                 Err(wrong) => problems.push(Problem::error(format!("{path}.template"), wrong)),
             }
         }
+        let public = AudienceConfig { name: PUBLIC.to_owned(), notify: Vec::new(), template: None, on: Vec::new() };
+        if config.audiences.iter().all(|audience| audience.name != PUBLIC) && templates.add(count, None).is_ok() {
+            accepted.push((count, &public));
+        }
         let template = templates.finish();
         let compiled = |(place, audience): (usize, &AudienceConfig)| StatusAudience {
             name: audience.name.as_str().into(),
@@ -171,6 +177,11 @@ mod tests {
         assert_eq!(compiled.cadence(Priority::P1), Some(Duration::from_secs(1_800)));
         assert_eq!((compiled.cadence(Priority::P2), &*compiled.remind[0]), (None, "ops"));
         assert!(compiled.named(INTERNAL).is_none());
+        let (compiled, _) = compile("{audiences: [{name: management, notify: [ops]}]}");
+        let public = compiled.named(PUBLIC).expect("always there");
+        assert!(public.notify.is_empty() && !public.hears_of(Occasion::Resolved));
+        let incident = serde_json::json!({"id": "INC-1", "title": "a", "status": "open"});
+        assert_eq!(public.message(&incident, "b"), ("INC-1 a (open): b".to_owned(), true));
     }
 
     #[test]

@@ -23,7 +23,7 @@ const DEFAULT_NAME: &str = "default";
 const VARIABLES: [&str; 2] = ["incident", "text"];
 
 /// What a document can show of an incident.
-pub const INCIDENT_FIELDS: [&str; 35] = [
+pub const INCIDENT_FIELDS: [&str; 36] = [
     "id",
     "status",
     "version",
@@ -46,6 +46,7 @@ pub const INCIDENT_FIELDS: [&str; 35] = [
     "links",
     "targets",
     "escalation",
+    "escalated",
     "time_in",
     "reopened",
     "signature",
