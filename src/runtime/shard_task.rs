@@ -19,8 +19,8 @@ use crate::event::{Batch, Timestamp};
 use crate::rules::RuleSet;
 use crate::store::{Commit, IncidentAlerts, JournalEntry, ShardPosition, SilenceRow, SnapshotSlice, TimelineEntry};
 
-/// Work between two looks at the committer and at whoever wants to see something, after which other tasks have their
-/// turn, too: about 2 ms. The measure is that of [`Shard::changed`], about a microsecond.
+/// Work between two looks at the committer and at whoever wants to see something: about 2 ms. The measure is that of
+/// [`Shard::changed`], about a microsecond.
 const TURN: usize = 2_048;
 /// Events of a known alert that says nothing new, and deadlines that have moved, in one of these.
 const LIGHT: usize = 4;
@@ -95,8 +95,9 @@ pub(super) struct ShardTask {
     pub(super) behind: Option<Timestamp>,
     /// What comes after them.
     pub(super) next: Option<Message>,
-    /// Others have their turn before this task goes on: a turn is over, or somebody was shown what it waits for, and who
-    /// is woken by a task may have to wait until that lets go of its thread.
+    /// Others have their turn before this task goes on: somebody was shown what it waits for, and who is woken by a task may
+    /// have to wait until that lets go of its thread; or many deadlines are due. Not after every turn, which would let a
+    /// thread's whole queue go before the one task that all of it waits for.
     pub(super) tired: bool,
     pub(super) snapshotting: bool,
     pub(super) slices: u32,
@@ -185,8 +186,8 @@ impl ShardTask {
             }
             events += self.carry_out(now, message).await;
             self.show_all();
-            self.tired |= self.spent(before, events) >= TURN;
-            next = if self.tired { None } else { self.inbox.try_recv().ok() };
+            let over = self.tired || self.spent(before, events) >= TURN;
+            next = if over { None } else { self.inbox.try_recv().ok() };
         }
     }
 
@@ -288,8 +289,6 @@ impl ShardTask {
             record(&mut commit, decision);
             if number % DECISIONS == DECISIONS - 1 {
                 self.show_all();
-                // Whoever waits for this commit waits no longer than others have their turn.
-                self.tired = true;
                 self.rest().await;
             }
         }
