@@ -104,7 +104,7 @@ impl Shard {
     /// # Errors
     /// Why it was not done; nothing has changed then.
     pub fn command(&mut self, now: Timestamp, by: &str, command: &Command) -> Result<Done, Refusal> {
-        self.advance(now);
+        self.run_due(now);
         self.by = Some(match command {
             Command::Ticket { sink, .. } => format!("sink:{sink}").into(),
             _ => format!("operator:{by}").into(),

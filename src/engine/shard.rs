@@ -163,6 +163,8 @@ pub struct Shard {
     pub(super) rule_errors: HashMap<Arc<str>, u64>,
     pub(super) unmatched: Unmatched,
     pub(super) culprits: Culprits,
+    /// Deadlines that an input runs before it; see [`Shard::defer`].
+    pub(super) due_per_input: usize,
     /// Which of how many shards it is.
     pub(super) place: (u64, u64),
     /// How late events of the batch under way may come, by the position they came from; empty where all are alike.
@@ -188,6 +190,7 @@ impl Shard {
             unions: Unions::default(),
             heartbeats: Heartbeats::new(&rules),
             rules,
+            due_per_input: usize::MAX,
             place: (0, 1),
             heartbeats_at: Timestamp::MAX,
             relations_at: Timestamp::MAX,
@@ -228,7 +231,7 @@ impl Shard {
     /// appends one verdict each. Deadlines that are due at `now` come before every event, so that what happens does not
     /// depend on how events were batched.
     pub fn apply(&mut self, now: Timestamp, batch: &Batch, part: Option<&[u32]>, verdicts: &mut Vec<Verdict>) {
-        self.advance(now);
+        self.run_due(now);
         let applied: SmallVec<[i64; 4]> = batch.positions.iter().map(|position| self.applied(position)).collect();
         self.late_by.clear();
         if !self.config.source_lateness.is_empty() {
@@ -245,7 +248,7 @@ impl Shard {
                     *known = self.alerts.find(batch.events[place(number)].fingerprint);
                 }
             }
-            self.advance(now);
+            self.run_due(now);
             let event = &batch.events[place(number)];
             let known = self.alerts.find_at(ahead[number % AHEAD], event.fingerprint);
             verdicts.push(self.decide_on(now, batch, (event, known), &applied));
@@ -253,6 +256,19 @@ impl Shard {
         for position in &batch.positions {
             self.move_position(position);
         }
+    }
+
+    /// From now on an event or order runs at most so many of the deadlines that are due before it: fewer than all of them
+    /// (`usize::MAX`, as at the start) for an owner who runs the rest beside, so that nobody waits until a mass of them is
+    /// done. An alert whose lease is over may then fire again before it was stale, and an incident go on that was about to
+    /// be resolved; each deadline looks at what is so when its turn comes.
+    pub fn defer(&mut self, due_per_input: usize) {
+        self.due_per_input = due_per_input;
+    }
+
+    /// What is due before an input.
+    pub(super) fn run_due(&mut self, now: Timestamp) {
+        self.advance_some(now, self.due_per_input);
     }
 
     /// Runs every deadline that is due at `now`, in the order of the deadlines.

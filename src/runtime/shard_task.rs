@@ -33,6 +33,10 @@ const DECISIONS: usize = 64;
 /// What a commit may hold before the shard waits for the one under way; so nobody waits long for one that is being taken
 /// or made durable: some 5 and 20 ms.
 const FORMING_MAX: usize = 8_192;
+/// The same for deadlines, which nobody waits for, so that what somebody does wait for finds room and is durable soon.
+const FORMING_DUE_MAX: usize = 2_048;
+/// Deadlines that run before an event or order while the shard is behind with them.
+const DUE_PER_INPUT: usize = 1;
 /// A snapshot is begun when the journal since the last one is larger than this and than the state itself.
 const JOURNAL_BYTES_MIN: u64 = 32 << 20;
 
@@ -91,10 +95,10 @@ pub(super) struct ShardTask {
     pub(super) journal_bytes: u64,
     pub(super) answers: Vec<Answer>,
     pub(super) orders: Vec<Order>,
-    /// The instant whose deadlines are being run, while there are more than one turn takes.
-    pub(super) behind: Option<Timestamp>,
-    /// What comes after them.
-    pub(super) next: Option<Message>,
+    /// More deadlines are due than one turn takes. They and what waits in the inbox take turns then.
+    pub(super) behind: bool,
+    /// It is the turn of the deadlines.
+    pub(super) owes: bool,
     /// Others have their turn before this task goes on: somebody was shown what it waits for, and who is woken by a task may
     /// have to wait until that lets go of its thread; or many deadlines are due. Not after every turn, which would let a
     /// thread's whole queue go before the one task that all of it waits for.
@@ -117,7 +121,9 @@ impl ShardTask {
                 self.rest().await;
             }
             let room = self.shard.changed() < FORMING_MAX;
-            let waits = due_soon || !room || !self.answers.is_empty() || !self.orders.is_empty();
+            let room_for_due = self.shard.changed() < FORMING_DUE_MAX;
+            let due_first = self.behind && self.owes && room_for_due;
+            let waits = due_soon || !room_for_due || !self.answers.is_empty() || !self.orders.is_empty();
             let deadline = self.wait_for_deadline();
             tokio::select! {
                 biased;
@@ -134,25 +140,25 @@ impl ShardTask {
                 Some(look) = self.looks.recv() => {
                     self.show(look);
                     // However many want to look, what waits has its turn after each.
-                    if room && self.behind.is_some() {
-                        self.catch_up().await;
-                        due_soon = true;
-                    } else if room && let Ok(message) = self.inbox.try_recv() {
+                    if !due_first && room && let Ok(message) = self.inbox.try_recv() {
                         self.take(message).await;
+                        due_soon = true;
+                    } else if room_for_due && self.behind {
+                        self.keep_up(self.clock.now());
                         due_soon = true;
                     }
                 }
-                message = self.inbox.recv(), if room && self.behind.is_none() => {
+                message = self.inbox.recv(), if room && !due_first => {
                     let Some(message) = message else { break };
                     self.take(message).await;
                     due_soon = true;
                 }
-                () = deadline, if room && self.behind.is_none() => {
+                () = deadline, if room_for_due && !self.behind => {
                     self.keep_up(self.clock.now());
                     due_soon = true;
                 }
-                () = std::future::ready(()), if room && self.behind.is_some() => {
-                    self.catch_up().await;
+                () = std::future::ready(()), if room_for_due && self.behind => {
+                    self.keep_up(self.clock.now());
                     due_soon = true;
                 }
             }
@@ -179,20 +185,20 @@ impl ShardTask {
         let mut next = Some(first);
         while let Some(message) = next {
             let now = self.clock.now();
-            // A reload says what is due; whatever else comes finds all done that was.
-            if !matches!(message, Message::Reload { .. }) && !self.keep_up(now) {
-                self.next = Some(message);
-                return;
+            // A reload says what is due; whatever else comes finds all done that was, unless that is too much.
+            if !self.behind && !matches!(message, Message::Reload { .. }) {
+                self.keep_up(now);
             }
             events += self.carry_out(now, message).await;
             self.show_all();
             let over = self.tired || self.spent(before, events) >= TURN;
             next = if over { None } else { self.inbox.try_recv().ok() };
         }
+        self.owes = self.behind;
     }
 
-    /// Runs what is due at an instant, up to a bound. Says whether that was all.
-    fn keep_up(&mut self, now: Timestamp) -> bool {
+    /// Runs what is due, up to a bound. Where that was not all, nobody waits for the rest: what comes is taken in turns.
+    fn keep_up(&mut self, now: Timestamp) {
         let (mut run, before) = (0, self.shard.changed());
         let mut done = false;
         while !done && self.spent(before, run) < TURN {
@@ -200,18 +206,9 @@ impl ShardTask {
             run += DEADLINES;
         }
         self.tired |= !done;
-        self.behind = (!done).then_some(now);
-        done
-    }
-
-    /// Goes on with it; what comes after it finds the shard as if all had been done at once.
-    async fn catch_up(&mut self) {
-        if let Some(now) = self.behind
-            && self.keep_up(now)
-            && let Some(message) = self.next.take()
-        {
-            self.carry_out(now, message).await;
-        }
+        self.behind = !done;
+        self.owes = false;
+        self.shard.defer(if done { usize::MAX } else { DUE_PER_INPUT });
     }
 
     /// The work since the shard had changed so much, with so many events or deadlines.

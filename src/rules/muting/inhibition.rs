@@ -57,6 +57,8 @@ pub struct Inhibition {
 /// Inhibition rules, compiled and indexed.
 #[derive(Debug, Default)]
 pub struct Inhibitions {
+    /// As configured, to see that nothing has changed.
+    configs: Vec<InhibitRuleConfig>,
     rules: Vec<Inhibition>,
     sources: LabelIndex,
     targets: LabelIndex,
@@ -83,7 +85,7 @@ impl Inhibitions {
             check.error("", "inhibit_rules", format!("at most {RULES_MAX} inhibition rules, not {}", configs.len()));
             return (Self::default(), check.problems);
         }
-        let mut compiled = Self::default();
+        let mut compiled = Self { configs: configs.to_vec(), ..Self::default() };
         let mut read: Vec<(usize, Sides)> = Vec::new();
         for (place, config) in configs.iter().enumerate() {
             let Some((name, sides)) = check.rule(place, config, scope) else { continue };
@@ -102,6 +104,11 @@ impl Inhibitions {
     /// Whether there is no rule.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// Whether they mute the same as others.
+    pub fn are_alike(&self, other: &Self) -> bool {
+        self.configs == other.configs
     }
 
     /// A rule by its place.

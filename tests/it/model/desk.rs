@@ -169,4 +169,38 @@ proptest! {
             }
         }
     }
+
+    /// As a shard does that has more due than anybody may be kept waiting for.
+    #[test]
+    fn what_is_due_may_come_after_events_and_orders_and_breaks_no_law(
+        (config, rules) in (config(), all_rules()),
+        steps in steps(1),
+        orders in vec(vec(ordered(), 0..4), 25),
+        due_per_input in 0..3_usize,
+    ) {
+        let mut rig = Rig::new(&config, compiled_with_services(&rules), &[]);
+        let mut watch = Watch::default();
+        rig.shard.defer(due_per_input);
+        for (step, orders) in steps.iter().zip(&orders) {
+            watch.see(&rig.step(&Step { orders: Vec::new(), ..step.clone() }).decisions)?;
+            for Ordered { incident, order, .. } in orders {
+                let docs = docs(&rig.shard);
+                let Some(id) = docs.keys().nth(incident.index(docs.len().max(1))) else { continue };
+                let command = Command::Operate { incident: *id, version: None, order: order.clone() };
+                // Whether it is refused is not the matter here.
+                let _ = rig.shard.command(rig.now, "ann", &command);
+                watch.see(&rig.shard.take_changes().decisions)?;
+            }
+            rig.shard.advance_some(rig.now, 2);
+            watch.see(&rig.shard.take_changes().decisions)?;
+            for doc in rig.shard.docs() {
+                prop_assert_eq!(doc.alerts.firing + doc.alerts.resolved, doc.alerts.total);
+            }
+        }
+        // What had to wait is done in the end: it is the same to run it again.
+        rig.shard.advance(rig.now);
+        watch.see(&rig.shard.take_changes().decisions)?;
+        rig.shard.advance(rig.now);
+        prop_assert!(rig.shard.take_changes().decisions.is_empty());
+    }
 }
