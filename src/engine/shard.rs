@@ -42,6 +42,8 @@ const LISTED_ALERTS_MAX: usize = 1_000;
 
 /// What a decision with its document weighs, in changed objects.
 const DECISION: usize = 16;
+/// What an alert weighs that a closed incident leaves behind with it.
+const LEFT: usize = 4;
 
 /// Events whose alerts are looked up together.
 const AHEAD: usize = 16;
@@ -371,7 +373,8 @@ impl Shard {
     pub fn changed(&self) -> usize {
         let objects = self.dirty_alerts.len() + self.dirty_groups.len();
         let gone = self.removed_alerts.len() + self.removed_groups.len();
-        objects + gone + DECISION * self.decisions.len()
+        let left: usize = self.decisions.iter().map(|decision| decision.alerts.len()).sum();
+        objects + gone + DECISION * self.decisions.len() + LEFT * left
     }
 
     /// What the shard holds.

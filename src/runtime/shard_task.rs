@@ -22,12 +22,14 @@ use crate::store::{Commit, IncidentAlerts, JournalEntry, ShardPosition, SilenceR
 /// Work between two looks at the committer and at whoever wants to see something: about 2 ms. The measure is that of
 /// [`Shard::changed`], about a microsecond.
 const TURN: usize = 2_048;
+/// The same of deadlines, which somebody waits behind: so where both have more than enough to do, most of it is events.
+const DUE_TURN: usize = 512;
 /// Events of a known alert that says nothing new, and deadlines that have moved, in one of these.
 const LIGHT: usize = 4;
 /// Events of one batch that are applied at a stretch.
 const STRETCH: usize = 512;
-/// Deadlines that are run at a stretch.
-const DEADLINES: usize = 64;
+/// Deadlines that are run at a stretch: one may close an incident of a thousand alerts.
+const DEADLINES: usize = 4;
 /// Decisions that are written out at a stretch: about 1 ms.
 const DECISIONS: usize = 64;
 /// What a commit may hold before the shard waits for the one under way; so nobody waits long for one that is being taken
@@ -35,8 +37,8 @@ const DECISIONS: usize = 64;
 const FORMING_MAX: usize = 8_192;
 /// The same for deadlines, which nobody waits for, so that what somebody does wait for finds room and is durable soon.
 const FORMING_DUE_MAX: usize = 2_048;
-/// Deadlines that run before an event or order while the shard is behind with them.
-const DUE_PER_INPUT: usize = 1;
+/// Deadlines that run before an event or order while the shard is behind with them: they have turns of their own.
+const DUE_PER_INPUT: usize = 0;
 /// A snapshot is begun when the journal since the last one is larger than this and than the state itself.
 const JOURNAL_BYTES_MIN: u64 = 32 << 20;
 
@@ -182,18 +184,22 @@ impl ShardTask {
     /// Takes a message and what else waits, up to a bound.
     async fn take(&mut self, first: Message) {
         let (mut events, before) = (0, self.shard.changed());
+        // What made it so before ends no turn that begins now.
+        let tired = std::mem::take(&mut self.tired);
         let mut next = Some(first);
         while let Some(message) = next {
             let now = self.clock.now();
             // A reload says what is due; whatever else comes finds all done that was, unless that is too much.
             if !self.behind && !matches!(message, Message::Reload { .. }) {
                 self.keep_up(now);
+                self.tired = false;
             }
             events += self.carry_out(now, message).await;
             self.show_all();
             let over = self.tired || self.spent(before, events) >= TURN;
             next = if over { None } else { self.inbox.try_recv().ok() };
         }
+        self.tired |= tired || self.behind;
         self.owes = self.behind;
     }
 
@@ -201,7 +207,7 @@ impl ShardTask {
     fn keep_up(&mut self, now: Timestamp) {
         let (mut run, before) = (0, self.shard.changed());
         let mut done = false;
-        while !done && self.spent(before, run) < TURN {
+        while !done && self.spent(before, run) < DUE_TURN {
             done = self.shard.advance_some(now, DEADLINES);
             run += DEADLINES;
         }

@@ -311,6 +311,7 @@ impl Shard {
         self.unions.finish_restore();
         self.heartbeats.finish_restore(&self.rules);
         self.past.finish_restore();
+        self.suppression.maintenance.forget();
         let report = self.rebind();
         self.replan_deadlines();
         self.timers.clear();
@@ -345,6 +346,10 @@ impl Shard {
         self.config = config;
         self.heartbeats.bind(&self.rules);
         self.schedule_heartbeats();
+        if mutes_otherwise {
+            self.suppression.maintenance.forget();
+            self.schedule_suppression();
+        }
         let report = self.rebind();
         self.rebind_services();
         self.replan_deadlines();
@@ -362,8 +367,6 @@ impl Shard {
 
     fn rebind(&mut self) -> ReloadReport {
         self.epoch += 1;
-        self.suppression.maintenance.forget();
-        self.schedule_suppression();
         let mut report = ReloadReport::default();
         let slots: Vec<u32> = self.groups.slots.slots().map(|(slot, _)| slot).collect();
         let places: hashbrown::HashMap<Arc<str>, u32> =
