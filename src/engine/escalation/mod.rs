@@ -45,28 +45,16 @@ enum Kept {
 struct Record {
     /// The highest step that was taken, counted from 1.
     highest: u32,
-    /// How often it escalated, by steps and by hand; at most [`Record::TIMES_MAX`].
+    /// How often it escalated, by steps and by hand.
     times: u32,
     /// It was declared a major incident.
     major: bool,
 }
 
 impl Record {
-    const TIMES_MAX: u32 = (1 << 19) - 1;
-
     fn note(&mut self, step: Option<u32>) {
         self.highest = self.highest.max(step.unwrap_or(0));
-        self.times = (self.times + 1).min(Self::TIMES_MAX);
-    }
-
-    /// In one number with the level, both of which are at most 32.
-    fn packed(self, level: u32) -> u32 {
-        level | self.highest << 6 | u32::from(self.major) << 12 | self.times << 13
-    }
-
-    fn unpacked(packed: u32) -> (u32, Self) {
-        let (level, highest) = (packed & 63, packed >> 6 & 63);
-        (level, Self { highest, major: packed >> 12 & 1 != 0, times: packed >> 13 })
+        self.times = self.times.saturating_add(1);
     }
 }
 
@@ -144,8 +132,9 @@ impl Progress {
             writer.time(since);
             writer.number(held.as_micros() as u64);
         }
-        let level = self.record.packed(self.level);
-        [self.round, self.done, self.passed, level].into_iter().for_each(|number| writer.number(number.into()));
+        let Record { highest, times, major } = self.record;
+        let numbers = [self.round, self.done, self.passed, self.level, highest, times, u32::from(major)];
+        numbers.into_iter().for_each(|number| writer.number(number.into()));
         writer.maybe_time(self.next_at);
         writer.maybe_time(self.wakes_at);
         writer.number(self.reached.len() as u64);
@@ -165,8 +154,8 @@ impl Progress {
         let (began, held) = (reader.time()?, Duration::from_micros(reader.number()?));
         let rest = if rests { Some((reader.time()?, Duration::from_micros(reader.number()?))) } else { None };
         let mut bits = || -> Result<u32, Fault> { Ok(reader.number()? as u32) };
-        let (round, done, passed) = (bits()?, bits()?, bits()?);
-        let (level, record) = Record::unpacked(bits()?);
+        let (round, done, passed, level) = (bits()?, bits()?, bits()?, bits()?);
+        let record = Record { highest: bits()?, times: bits()?, major: bits()? != 0 };
         let (next_at, wakes_at) = (reader.maybe_time()?, reader.maybe_time()?);
         let reached = reader.count()?;
         let reached = (0..reached).map(|_| Ok(Arc::from(reader.text()?))).collect::<Result<_, Fault>>()?;
