@@ -4,7 +4,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo build release test lint alerts bench instructions counts curves fmt servers clean-servers
+.PHONY: help demo build release test lint alerts bench instructions counts curves flames fmt servers clean-servers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ counts: servers instructions ## count the instructions of the hot path anew and 
 
 curves: ## measure cost against alerts, rules, labels, windows and shards; draws docs/performance/*.svg
 	$(CARGO) bench --locked --bench curves
+
+flames: ## flame graphs of the daemon on each path, into docs/performance/flame-*.svg
+	benches/flames.sh
 
 fmt: ## format the sources
 	$(CARGO) fmt
