@@ -151,10 +151,14 @@ impl Texts {
         Some(names.text(self.value(names, name)?))
     }
 
+    /// A label: the symbols of its name and value.
+    pub(super) fn pair(&self, names: &Interner, name: &str) -> Option<(Symbol, Symbol)> {
+        self.labels().iter().copied().find(|(label, _)| names.has(*label, name))
+    }
+
     /// The value of a label as a symbol.
     pub(super) fn value(&self, names: &Interner, name: &str) -> Option<Symbol> {
-        let (_, value) = self.labels().iter().find(|(label, _)| names.has(*label, name))?;
-        Some(*value)
+        self.pair(names, name).map(|(_, value)| value)
     }
 
     fn bytes(&self) -> usize {

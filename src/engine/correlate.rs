@@ -263,9 +263,9 @@ impl Shard {
         if rule.union.is_some() {
             return self.union_group(now, slot, rule_place);
         }
-        let (labels, names) = (self.alerts.slots[slot].texts.labels(), &self.names);
-        let label = |name: &Arc<str>| labels.iter().copied().find(|(label, _)| names.text(*label) == &**name);
-        let found: SmallVec<[Option<(Symbol, Symbol)>; 4]> = rule.group_by.iter().map(label).collect();
+        let texts = &self.alerts.slots[slot].texts;
+        let pair = |name: &Arc<str>| texts.pair(&self.names, name);
+        let found: SmallVec<[Option<(Symbol, Symbol)>; 4]> = rule.group_by.iter().map(pair).collect();
         let values: SmallVec<[Option<Symbol>; 4]> = found.iter().map(|found| Some(found.as_ref()?.1)).collect();
         if rule.missing_label == MissingLabel::Skip && values.contains(&None) {
             return Err(Reason::LabelMissing);
@@ -283,14 +283,11 @@ impl Shard {
             return Err(Reason::LimitReached);
         }
         let names = &mut self.names;
-        let mut key = Vec::with_capacity(found.len());
-        for (name, found) in rule.group_by.iter().zip(found) {
-            key.push(match found {
-                Some((label, value)) => (names.share(label), Some(names.share(value))),
-                None => (names.intern(name), None),
-            });
-        }
-        let key = key.into_boxed_slice();
+        let key = rule.group_by.iter().zip(found).map(|(name, found)| match found {
+            Some((label, value)) => (names.share(label), Some(names.share(value))),
+            None => (names.intern(name), None),
+        });
+        let key = key.collect();
         Ok(self.new_group(now, rule_place, key_hash, key))
     }
 
